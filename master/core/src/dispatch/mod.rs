@@ -1,0 +1,1 @@
+//! Decides which worker receives each accepted connection.

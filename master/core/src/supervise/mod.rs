@@ -1,0 +1,1 @@
+//! Decides which worker process should be alive.

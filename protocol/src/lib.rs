@@ -1,0 +1,1 @@
+//! The words that a maitred master and its workers share.

@@ -1,0 +1,2 @@
+//! What a Rust worker of maitred links.
+pub mod http;
