@@ -1,0 +1,78 @@
+//! What can go wrong on a channel.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why a frame could not be sent or received.
+///
+/// Messages read after "failed to".
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The other end is closed, or its process is gone. Nothing more will come.
+    #[error("reach the other end of the channel: it is closed")]
+    PeerGone,
+    /// The socket's buffer is full: wait until it is writable, then send again.
+    #[error("send a frame: the channel is full")]
+    Full,
+    /// Too many descriptors of this user are on their way (`ETOOMANYREFS`, unix(7)). The
+    /// socket stays writable meanwhile, so send again after a pause.
+    #[error("send a descriptor: too many are in flight for this user")]
+    TooManyInFlight,
+    /// A frame exceeds the limit.
+    #[error("pass a frame: length {len} exceeds the limit {max}")]
+    FrameTooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The message needs a descriptor and came without.
+    #[error("receive a frame: its descriptor is missing")]
+    DescriptorMissing,
+    /// Descriptors came with a message that takes none, or more than one came.
+    #[error("receive a frame: it brought a descriptor that nobody asked for")]
+    DescriptorUnexpected,
+    /// The bytes are not a message of this protocol.
+    #[error("decode a frame of {len} bytes: {reason}")]
+    Malformed {
+        /// The frame's length, in bytes.
+        len: usize,
+        /// What the decoder found.
+        reason: String,
+    },
+    /// The first frame was not the greeting, or a greeting came again.
+    #[error("greet: {0}")]
+    Greeting(&'static str),
+    /// The other side speaks another version.
+    #[error(
+        "agree on a protocol: the worker speaks version {worker}, the master version {master}; rebuild the older one"
+    )]
+    UnsupportedVersion {
+        /// The worker's version.
+        worker: u16,
+        /// The master's version.
+        master: u16,
+    },
+    /// The kernel refused.
+    #[error("use the channel: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl ChannelError {
+    /// Returns whether the peer did something that this protocol forbids; such a peer is
+    /// not to be trusted with anything further.
+    #[must_use]
+    pub fn is_breach(&self) -> bool {
+        match self {
+            Self::FrameTooLong { .. }
+            | Self::DescriptorMissing
+            | Self::DescriptorUnexpected
+            | Self::Malformed { .. }
+            | Self::Greeting(_)
+            | Self::UnsupportedVersion { .. } => true,
+            Self::PeerGone | Self::Full | Self::TooManyInFlight | Self::Io(_) => false,
+        }
+    }
+}

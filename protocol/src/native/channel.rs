@@ -1,0 +1,177 @@
+//! What the two ends of a native channel share: the socket, and how a frame goes through it.
+//!
+//! Sending never waits: a full channel is [`ChannelError::Full`], and the caller decides what
+//! to keep. Receiving has two forms, one that waits and one that looks.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::codec::{self, FRAME_MAX};
+use crate::ChannelError;
+use crate::fd::{self, Datagram};
+
+/// How often a receive is repeated after `ECONNRESET`.
+///
+/// On a sequenced-packet socket a dying peer's `ECONNRESET` comes *before* the last frames it
+/// sent, once; stopping there would lose late acks and serve connections twice.
+const RESETS_SKIPPED: usize = 2;
+
+/// Makes a new channel: the master's end first, then the worker's.
+///
+/// Both are close-on-exec and non-blocking; the spawner maps the worker's end to its number
+/// in the child. The master's end refuses descriptors where the kernel can.
+///
+/// # Errors
+///
+/// Those of socketpair(2).
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (master, worker) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    fd::forbid_descriptors(master.as_fd())?;
+    Ok((master, worker))
+}
+
+/// A message in its encoded form, ready to be sent now or later.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded(Vec<u8>);
+
+impl Encoded {
+    /// Encodes `message`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::FrameTooLong`].
+    pub fn new<M: Serialize>(message: &M) -> Result<Self, ChannelError> {
+        let mut bytes = Vec::with_capacity(64);
+        codec::encode(message, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Returns the frame's length, in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no message encodes to nothing")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What both ends share.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) socket: AsyncFd<UnixStream>,
+}
+
+pub(super) type Read = fn(&UnixStream, &mut [u8]) -> io::Result<Datagram>;
+
+impl Channel {
+    pub(super) fn new(end: OwnedFd) -> io::Result<Self> {
+        let socket = UnixStream::from(end);
+        socket.set_nonblocking(true)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        Ok(Self {
+            socket: fd::watch(socket, interest)?,
+        })
+    }
+
+    pub(super) fn send(
+        &self,
+        frame: &Encoded,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ChannelError> {
+        let attempt = |socket: &UnixStream| fd::send(socket, &frame.0, fd);
+        // The runtime answers `WouldBlock` by itself when it has seen no writable event yet,
+        // so ask the kernel once more. This order loses no wake-up: the event flag is only
+        // ever cleared by a send that the kernel refused after the flag was read.
+        let sent = match self.socket.try_io(Interest::WRITABLE, attempt) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => attempt(self.socket.get_ref()),
+            other => other,
+        };
+        sent.map_err(classify_send)
+    }
+
+    /// Waits until the socket may take another frame.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// Receives one datagram, waiting for it. Cancel safe: it is taken in the last step.
+    pub(super) async fn receive(
+        &self,
+        read: Read,
+        buffer: &mut [u8],
+    ) -> Result<Datagram, ChannelError> {
+        loop {
+            let mut guard = self.socket.readable().await?;
+            if let Ok(read) = guard.try_io(|socket| read_frame(socket.get_ref(), read, buffer)) {
+                return whole(read?, buffer.len());
+            }
+        }
+    }
+
+    /// Receives one datagram if one is there, whatever the runtime has noticed: after the
+    /// peer's death its last frames must be read although no further event comes.
+    pub(super) fn try_receive(
+        &self,
+        read: Read,
+        buffer: &mut [u8],
+    ) -> Result<Option<Datagram>, ChannelError> {
+        match read_frame(self.socket.get_ref(), read, buffer) {
+            Ok(datagram) => whole(datagram, buffer.len()).map(Some),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn read_frame(socket: &UnixStream, read: Read, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let mut attempts = 0;
+    loop {
+        match read(socket, buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == ErrorKind::ConnectionReset && attempts < RESETS_SKIPPED =>
+            {
+                attempts += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Refuses what is not one whole frame. An empty one is the end of the channel.
+fn whole(datagram: Datagram, max: usize) -> Result<Datagram, ChannelError> {
+    match datagram.len {
+        0 => Err(ChannelError::PeerGone),
+        len if len > max => Err(ChannelError::FrameTooLong { len, max }),
+        _ => Ok(datagram),
+    }
+}
+
+fn classify_send(error: io::Error) -> ChannelError {
+    if error.raw_os_error() == Some(nix::libc::ETOOMANYREFS) {
+        return ChannelError::TooManyInFlight;
+    }
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the standard library's list grows"
+    )]
+    match error.kind() {
+        ErrorKind::WouldBlock => ChannelError::Full,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => {
+            ChannelError::PeerGone
+        }
+        _ => ChannelError::Io(error),
+    }
+}
+
+/// Returns room for the longest frame; pages that no frame reaches are never touched.
+pub(super) fn buffer() -> Box<[u8]> {
+    vec![0; FRAME_MAX].into_boxed_slice()
+}

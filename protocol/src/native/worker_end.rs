@@ -1,0 +1,179 @@
+//! The worker's end of a native channel: one method per word that only a worker may say.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::channel::{Channel, Encoded, buffer};
+use super::codec;
+use crate::fd::{self, Datagram};
+use crate::message::{MasterToWorker, RejectReason, Welcome, WorkerToMaster};
+use crate::version::PROTOCOL_VERSION;
+use crate::{ChannelError, HandoffId};
+
+/// A message from the master, with the descriptor that came with it.
+#[derive(Debug)]
+pub struct Frame {
+    /// The message.
+    pub message: MasterToWorker,
+    /// Its descriptor. `None` beside a message that should have one means that the kernel
+    /// could not install it here: this process is at its descriptor limit.
+    pub descriptor: Option<OwnedFd>,
+}
+
+/// The worker's end, for sending. Clones speak on the same channel.
+#[derive(Clone, Debug)]
+pub struct WorkerEnd {
+    channel: Arc<Channel>,
+}
+
+/// The worker's end, for receiving. One owner at a time.
+#[derive(Debug)]
+pub struct WorkerInbox {
+    channel: Arc<Channel>,
+    buffer: Box<[u8]>,
+    greeted: bool,
+}
+
+impl WorkerEnd {
+    /// Takes over the worker's end of a [`pair`]. Needs a tokio runtime with I/O.
+    ///
+    /// # Errors
+    ///
+    /// Those of registering a descriptor with epoll.
+    pub fn new(end: OwnedFd) -> io::Result<(Self, WorkerInbox)> {
+        let channel = Arc::new(Channel::new(end)?);
+        let inbox = WorkerInbox {
+            channel: channel.clone(),
+            buffer: buffer(),
+            greeted: false,
+        };
+        Ok((Self { channel }, inbox))
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Full`] passes, the others do not.
+    pub fn send(&self, message: &WorkerToMaster) -> Result<(), ChannelError> {
+        self.channel.send(&Encoded::new(message)?, None)
+    }
+
+    /// Says hello: the first word on every channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn hello(&self) -> Result<(), ChannelError> {
+        let pid = std::process::id();
+        self.send(&WorkerToMaster::Hello {
+            version: PROTOCOL_VERSION,
+            pid,
+        })
+    }
+
+    /// Takes a connection: the master now closes its copy. To be said before the first read.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn ack(&self, handoff: HandoffId) -> Result<(), ChannelError> {
+        self.send(&WorkerToMaster::Ack { handoff })
+    }
+
+    /// Refuses a connection of which nothing was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn reject(&self, handoff: HandoffId, reason: RejectReason) -> Result<(), ChannelError> {
+        self.send(&WorkerToMaster::Reject { handoff, reason })
+    }
+
+    /// Waits until the channel may take another frame.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime's I/O driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is consumed.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.channel.writable().await
+    }
+}
+
+impl AsFd for WorkerEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.socket.get_ref().as_fd()
+    }
+}
+
+impl WorkerInbox {
+    /// Receives the master's next message.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::PeerGone`] when the master is gone; a breach by its name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a message is taken in the last step.
+    pub async fn receive(&mut self) -> Result<Frame, ChannelError> {
+        let datagram = self.channel.receive(fd::receive, &mut self.buffer).await?;
+        self.examine(datagram)
+    }
+
+    /// Receives the master's next message if one is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub fn try_receive(&mut self) -> Result<Option<Frame>, ChannelError> {
+        let datagram = self.channel.try_receive(fd::receive, &mut self.buffer)?;
+        datagram.map(|datagram| self.examine(datagram)).transpose()
+    }
+
+    fn examine(&mut self, mut datagram: Datagram) -> Result<Frame, ChannelError> {
+        let message: MasterToWorker = codec::decode(&self.buffer[..datagram.len])?;
+        if !std::mem::replace(&mut self.greeted, true) {
+            agree(&message)?;
+        }
+        let (expected, came) = (message.descriptor(), datagram.descriptors.len());
+        match (expected, came) {
+            (true, 1) | (false, 0) => {}
+            (true, 0) if datagram.truncated => {}
+            (true, 0) => return Err(ChannelError::DescriptorMissing),
+            _ => return Err(ChannelError::DescriptorUnexpected),
+        }
+        Ok(Frame {
+            message,
+            descriptor: datagram.descriptors.pop(),
+        })
+    }
+}
+
+/// Checks the first frame that a worker receives.
+fn agree(message: &MasterToWorker) -> Result<(), ChannelError> {
+    match message {
+        MasterToWorker::Welcome(Welcome {
+            version: PROTOCOL_VERSION,
+            ..
+        }) => Ok(()),
+        MasterToWorker::Welcome(Welcome { version, .. }) => {
+            let (worker, master) = (PROTOCOL_VERSION, *version);
+            Err(ChannelError::UnsupportedVersion { worker, master })
+        }
+        MasterToWorker::ServerReply { .. }
+        | MasterToWorker::NewConnection { .. }
+        | MasterToWorker::Drain { .. }
+        | MasterToWorker::Disconnect
+        | MasterToWorker::ExitedAfterDisconnectAck
+        | MasterToWorker::User(_)
+        | MasterToWorker::Ping { .. } => {
+            Err(ChannelError::Greeting("the first frame is no welcome"))
+        }
+    }
+}
