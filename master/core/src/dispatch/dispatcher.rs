@@ -241,6 +241,8 @@ impl Dispatcher {
     ) {
         let reason = match self.servers.touch(server) {
             None => Some(RefusalReason::ServerClosed),
+            // Closed and opened again, as one that has no queue here.
+            Some(target) if target.is_shared() => Some(RefusalReason::ServerClosed),
             Some(target) => connection.poisoned(&target.rotation),
         };
         if let Some(reason) = reason {

@@ -76,6 +76,9 @@ pub enum Input {
     /// gives one connection to two workers.
     WorkerGone(WorkerId),
     /// The master listens on a new server. Accepting starts paused.
+    ///
+    /// If a closed server's name is used again, what still comes back from the former one
+    /// waits for the workers of the new one.
     ServerOpened {
         /// The new server.
         server: ServerId,
@@ -85,6 +88,9 @@ pub enum Input {
         pending_max: usize,
     },
     /// The master closed the listener: what waits for it is refused.
+    ///
+    /// No `PauseAccept` follows, for there is nothing left to pause. What is in flight
+    /// still settles, and is refused if it comes back.
     ServerClosed(ServerId),
     /// Time has passed and nothing happened. No policy needs it yet.
     Tick,

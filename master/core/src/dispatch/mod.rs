@@ -85,9 +85,12 @@
 mod dispatcher;
 mod facts;
 mod in_flight;
+#[cfg(test)]
+mod laws;
 mod pending;
 mod policy;
 mod ready;
+pub mod replay;
 mod rotation;
 mod server;
 mod snapshot;
