@@ -15,4 +15,4 @@ mod worker_end;
 pub use channel::{Encoded, pair};
 pub use codec::FRAME_MAX;
 pub use master_end::{MasterEnd, MasterInbox};
-pub use worker_end::{Frame, WorkerEnd, WorkerInbox};
+pub use worker_end::{Frame, Readable, WorkerEnd, WorkerInbox};

@@ -2,7 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::unix::AsyncFdReadyGuard;
 
 use super::channel::{Channel, Encoded, buffer};
 use super::codec;
@@ -102,6 +106,56 @@ impl WorkerEnd {
     /// Cancel safe: nothing is consumed.
     pub async fn writable(&self) -> io::Result<()> {
         self.channel.writable().await
+    }
+}
+
+/// The runtime's note that the channel can be read.
+///
+/// It stays until it is cleared. Whoever has read until nothing was left clears it, and so
+/// waits for the next frame. A frame that came meanwhile made a new note, which stays.
+#[derive(Debug)]
+pub struct Readable<'a>(AsyncFdReadyGuard<'a, UnixStream>);
+
+impl Readable<'_> {
+    /// Takes the note back: nothing was left to read.
+    pub fn clear(mut self) {
+        self.0.clear_ready();
+    }
+}
+
+impl WorkerEnd {
+    /// Waits until the inbox can be read, which is left to the caller: an inbox behind a lock
+    /// must not be held while waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime's I/O driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is consumed.
+    pub async fn readable(&self) -> io::Result<Readable<'_>> {
+        self.channel.socket.readable().await.map(Readable)
+    }
+
+    /// Asks whether the inbox can be read, and is woken when it can.
+    ///
+    /// Only the latest caller is woken; [`readable`](Self::readable) may wait beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<Readable<'_>>> {
+        let guard = ready!(self.channel.socket.poll_read_ready(context))?;
+        Poll::Ready(Ok(Readable(guard)))
+    }
+
+    /// Ends the channel for both sides, as if this end were closed.
+    ///
+    /// Frames that came before can still be read.
+    pub fn shut_down(&self) {
+        // It fails only if the channel is down already.
+        let _down_already = rustix::net::shutdown(self, rustix::net::Shutdown::Both);
     }
 }
 
