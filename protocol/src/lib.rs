@@ -45,6 +45,7 @@
 //!
 //! Reading order: [`message`], [`version`], [`native`], [`fd`], [`environment`].
 
+mod encoding;
 pub mod environment;
 pub mod error;
 pub mod fd;

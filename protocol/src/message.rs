@@ -10,6 +10,8 @@ use std::time::Duration;
 use maitred_core::id::{Generation, HandoffId, ServerId, SlotId, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::encoding;
+
 /// What the master tells a worker.
 ///
 /// The order of variants is part of the wire format: new ones go to the end, with a line in
@@ -34,6 +36,7 @@ pub enum MasterToWorker {
         /// The server whose listener accepted it.
         server: ServerId,
         /// The client's address; `None` for Unix sockets.
+        #[serde(with = "encoding::optional_address")]
         client: Option<SocketAddr>,
     },
     /// Take no more connections and finish those you hold. No answer.
@@ -158,6 +161,7 @@ pub struct ServerQuery {
     pub options: ListenOptions,
     /// Opaque bytes for all workers of this server; the first ones given are kept and handed
     /// to everyone who asks (Node shares TLS ticket keys so).
+    #[serde(with = "encoding::optional_bytes")]
     pub data: Option<Vec<u8>>,
 }
 
@@ -165,7 +169,7 @@ pub struct ServerQuery {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ListenAddress {
     /// TCP on one address; port 0 lets the kernel choose.
-    Tcp(SocketAddr),
+    Tcp(#[serde(with = "encoding::address")] SocketAddr),
     /// TCP on every address: `[::]` with IPv4 as well, or `0.0.0.0` where there is no IPv6.
     TcpAny {
         /// The port, or 0.
@@ -174,7 +178,7 @@ pub enum ListenAddress {
     /// A Unix stream socket at an absolute path.
     Unix(PathBuf),
     /// UDP on one address. Always shared: every worker gets the same socket.
-    Udp(SocketAddr),
+    Udp(#[serde(with = "encoding::address")] SocketAddr),
     /// A listening socket that the master itself inherited, by its number there.
     Inherited {
         /// The descriptor's number in the master.
@@ -205,6 +209,7 @@ pub enum ServerOutcome {
         /// Where it really listens.
         bound: BoundAddress,
         /// The bytes that the first worker gave.
+        #[serde(with = "encoding::optional_bytes")]
         data: Option<Vec<u8>>,
     },
     /// The worker gets the socket itself, and shares it with its siblings.
@@ -214,6 +219,7 @@ pub enum ServerOutcome {
         /// Where it really listens.
         bound: BoundAddress,
         /// The bytes that the first worker gave.
+        #[serde(with = "encoding::optional_bytes")]
         data: Option<Vec<u8>>,
     },
     /// It could not be bound.
@@ -227,7 +233,7 @@ pub enum ServerOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BoundAddress {
     /// A TCP or UDP address with its real port.
-    Ip(SocketAddr),
+    Ip(#[serde(with = "encoding::address")] SocketAddr),
     /// A Unix path.
     Unix(PathBuf),
 }

@@ -19,8 +19,15 @@ use crate::ChannelError;
 /// messages. Three such frames fill a socket's default buffer (212,992 bytes).
 pub const FRAME_MAX: usize = 64 * 1024;
 
-const CONFIGURATION: Configuration<LittleEndian, Varint, Limit<FRAME_MAX>> =
-    bincode::config::standard().with_limit::<FRAME_MAX>();
+/// Most bytes that decoding one frame may ask for.
+///
+/// bincode counts a number by its size in memory, and not by the bytes it takes in the frame,
+/// so a limit of [`FRAME_MAX`] would refuse frames of that length. No message holds 32 numbers
+/// (texts and byte strings count by their bytes), and none is larger than eight bytes.
+const DECODE_MAX: usize = FRAME_MAX + 32 * 8;
+
+const CONFIGURATION: Configuration<LittleEndian, Varint, Limit<DECODE_MAX>> =
+    bincode::config::standard().with_limit::<DECODE_MAX>();
 
 /// Appends the encoded form of `message` to `bytes`, which must be empty.
 ///

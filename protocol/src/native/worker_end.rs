@@ -192,14 +192,17 @@ impl WorkerInbox {
 
     fn examine(&mut self, mut datagram: Datagram) -> Result<Frame, ChannelError> {
         let message: MasterToWorker = codec::decode(&self.buffer[..datagram.len])?;
-        if !std::mem::replace(&mut self.greeted, true) {
+        if !self.greeted {
             agree(&message)?;
+            self.greeted = true;
+        } else if matches!(message, MasterToWorker::Welcome(_)) {
+            return Err(ChannelError::Greeting("welcome was said before"));
         }
         let (expected, came) = (message.descriptor(), datagram.descriptors.len());
-        match (expected, came) {
-            (true, 1) | (false, 0) => {}
-            (true, 0) if datagram.truncated => {}
-            (true, 0) => return Err(ChannelError::DescriptorMissing),
+        // What the kernel could not install here came nevertheless.
+        match (expected, came, datagram.truncated) {
+            (true, 1, false) | (false, 0, false) | (true, 0, true) => {}
+            (true, 0, false) => return Err(ChannelError::DescriptorMissing),
             _ => return Err(ChannelError::DescriptorUnexpected),
         }
         Ok(Frame {
