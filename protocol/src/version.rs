@@ -3,7 +3,7 @@
 //! A worker links its copy of this crate, and may be rebuilt at another time than its
 //! master. So each side says its version in its first frame ([`Hello`], [`Welcome`]), and
 //! a mismatch is an error that names both. The test `wire_format_is_the_recorded_one` in
-//! `native/codec.rs` hashes one value of every message: when the hash changes, this list
+//! `native/tests/wire.rs` hashes one value of every message: when the hash changes, this list
 //! needs a line and [`PROTOCOL_VERSION`] a new number.
 //!
 //! | version | change |

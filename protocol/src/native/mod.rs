@@ -10,6 +10,8 @@
 mod channel;
 mod codec;
 mod master_end;
+#[cfg(test)]
+mod tests;
 mod worker_end;
 
 pub use channel::{Encoded, pair};
