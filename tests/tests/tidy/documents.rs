@@ -1,0 +1,97 @@
+//! Documents keep up with the code: messages are described, links lead somewhere.
+
+use super::Problems;
+use super::tree::Tree;
+
+const MESSAGES: &str = "protocol/src/message.rs";
+const DESCRIPTION: &str = "docs/protocol.md";
+
+/// The tables of the description have the very messages of the code, in their order, since
+/// the order is part of the wire format.
+pub(crate) fn every_wire_message_is_documented(tree: &Tree) -> Problems {
+    let code = tree.text(MESSAGES).unwrap_or("");
+    let description = tree.text(DESCRIPTION).unwrap_or("");
+    let mut problems = Problems::new();
+    for direction in ["MasterToWorker", "WorkerToMaster"] {
+        let variants = variants(code, direction);
+        if variants.is_empty() {
+            problems.push(format!("{MESSAGES}: `pub enum {direction}` is not there"));
+        }
+        let rows = rows(description, direction);
+        if rows != variants {
+            problems.push(format!(
+                "{DESCRIPTION}: the table under the heading with `{direction}` has {rows:?}, and \
+                 {MESSAGES} has {variants:?}. Give each message one row, in that order"
+            ));
+        }
+    }
+    problems
+}
+
+fn variants<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
+    code.lines()
+        .skip_while(|line| *line != format!("pub enum {name} {{"))
+        .skip(1)
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .filter_map(|line| line.split(|c: char| !c.is_alphanumeric()).next())
+        .collect()
+}
+
+/// Returns the names in the first column of the table under the heading that names `name`.
+fn rows<'a>(description: &'a str, name: &str) -> Vec<&'a str> {
+    description
+        .lines()
+        .skip_while(|line| !(line.starts_with('#') && line.contains(name)))
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+pub(crate) fn links_lead_somewhere(tree: &Tree) -> Problems {
+    let mut problems = Problems::new();
+    for (path, text) in tree.files().filter(|(path, _)| path.ends_with(".md")) {
+        for (line, number) in text.lines().zip(1..) {
+            for target in links(line) {
+                let file = target.split('#').next().unwrap_or("");
+                if !file.is_empty() && !tree.has(&resolve(path, file)) {
+                    problems.push(format!(
+                        "{path}:{number}: links to `{target}`, which does not exist. Correct the \
+                         link, or write the file"
+                    ));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Returns the targets of the form `](target)` that are files of this repository.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target.trim())
+        .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+}
+
+/// Returns the path from the root that `link` means in the document at `path`.
+fn resolve(path: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = match path.rsplit_once('/') {
+        Some((folder, _)) if !link.starts_with('/') => folder.split('/').collect(),
+        _ => Vec::new(),
+    };
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
