@@ -82,6 +82,8 @@
 //! Reading order: `facts`, `dispatcher`, `ready`, `policy`, `pending`, `in_flight`, `server`,
 //! `worker`, `rotation`, [`replay`].
 
+#[cfg(test)]
+mod behaviour;
 mod dispatcher;
 mod facts;
 mod in_flight;
