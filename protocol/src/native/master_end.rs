@@ -27,7 +27,7 @@ pub struct MasterInbox {
 }
 
 impl MasterEnd {
-    /// Takes over the master's end of a [`pair`]. Needs a tokio runtime with I/O.
+    /// Takes over the master's end of a [`pair`](super::pair). Needs a tokio runtime with I/O.
     ///
     /// # Errors
     ///

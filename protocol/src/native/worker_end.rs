@@ -40,7 +40,7 @@ pub struct WorkerInbox {
 }
 
 impl WorkerEnd {
-    /// Takes over the worker's end of a [`pair`]. Needs a tokio runtime with I/O.
+    /// Takes over the worker's end of a [`pair`](super::pair). Needs a tokio runtime with I/O.
     ///
     /// # Errors
     ///
