@@ -34,6 +34,8 @@ fn a_file_that_is_too_long() {
     let example = "//! You will learn…\n".to_string() + &"fn f() {}\n".repeat(100);
     let files = [
         ("a/src/fine.rs", code.as_str()),
+        ("a/src/lib.rs", "#[cfg(test)]\nmod cases;\n"),
+        ("a/src/cases.rs", &long),
         ("a/src/long.rs", &long),
         ("a/src/tested.rs", &tested),
         ("examples/examples/long.rs", &example),

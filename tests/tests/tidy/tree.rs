@@ -22,6 +22,8 @@ pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
     /// Whether the whole file belongs to tests.
     pub(crate) is_test: bool,
+    /// Whether it is a module of the product that exists in its tests only.
+    pub(crate) is_test_module: bool,
 }
 
 impl Tree {
@@ -77,22 +79,25 @@ impl Tree {
             .map(|(path, text)| Source {
                 path,
                 text,
-                is_test: self.is_test(path),
+                is_test: is_of_tests(path) || self.is_test_module(path),
+                is_test_module: self.is_test_module(path),
             })
     }
 
-    fn is_test(&self, path: &str) -> bool {
+    fn is_test_module(&self, path: &str) -> bool {
         let module = path.trim_end_matches(".rs").trim_end_matches("/mod");
         let below = |test: &String| {
             module
                 .strip_prefix(test.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        path.contains("/tests/")
-            || path.starts_with("tests/")
-            || path.contains("/benches/")
-            || self.test_modules.iter().any(below)
+        self.test_modules.iter().any(below)
     }
+}
+
+/// Returns whether cargo takes the file for a test or a benchmark.
+fn is_of_tests(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.contains("/benches/")
 }
 
 impl Source<'_> {
