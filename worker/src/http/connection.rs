@@ -21,7 +21,6 @@ use super::{
     response::Response,
     scan::Scan,
     sending::UNREAD_BODY_MAX,
-    wire::{Stream, Wire},
 };
 
 /// Room beyond the longest head, so that a full buffer always means a head over its limit:
@@ -33,7 +32,7 @@ const HEAD_SLACK: usize = 16;
 /// Gives way once after every answer, however much is waiting to be answered. The server
 /// counts on that: see `turn`.
 pub(super) async fn run<H, F>(
-    stream: Box<dyn Stream>,
+    shared: Shared,
     remote: Option<SocketAddr>,
     handler: &H,
     common: Arc<Common>,
@@ -41,10 +40,6 @@ pub(super) async fn run<H, F>(
     H: Fn(Request, Response) -> F,
     F: Future<Output = io::Result<()>>,
 {
-    let shared = Shared::new(
-        Wire::new(stream, common.limits.write_timeout),
-        Arc::clone(&common),
-    );
     let mut goodbye = pin!(common.drain.wake_idle.notified());
     // From here on a wake cannot be missed, even if it comes before the first poll.
     goodbye.as_mut().enable();

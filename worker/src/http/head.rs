@@ -124,15 +124,17 @@ fn refusal_for(error: httparse::Error, head: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends in a version by the grammar, ` HTTP/` digit `.` digit
-/// (RFC 9112, 2.3): one that we could have spoken, as opposed to nonsense.
+/// Whether the request line has three parts, the last a version by the grammar (RFC 9112,
+/// 2.3): one that we might have spoken, as opposed to nonsense.
 fn names_a_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    matches!(
-        line,
-        [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit()
-    )
+    let mut parts = line.split(|&byte| byte == b' ').skip(2);
+    let version = parts.next().and_then(|part| part.strip_prefix(b"HTTP/"));
+    let is_version = matches!(
+        version,
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit()
+    );
+    is_version && parts.next().is_none()
 }
 
 /// Accepts the forms a target can have at an origin server (RFC 9112, 3.2): a path, a

@@ -21,7 +21,7 @@
 //! connections inside its own future and turns in a circle: take new connections, let one
 //! or two handlers run, take new connections again. Nothing runs in parallel, so a handler
 //! that computes for long delays its neighbours; nothing starves either, because each
-//! connection goes to the back of the line after every answer. [`server`] draws the circle.
+//! connection goes to the back of the line after every answer. `turn.rs` draws the circle.
 //!
 //! # One connection's journey
 //!

@@ -36,7 +36,12 @@ impl Exchange {
                 return Poll::Ready(Err(refusal.into()));
             }
             match self.body.take(self.wire.input.unread(), data) {
-                Ok(count) => self.wire.input.consume(count),
+                Ok(0) => {}
+                Ok(count) => {
+                    self.wire.input.consume(count);
+                    // Whoever has begun to send is not waiting to be invited.
+                    self.framing.expects_continue = false;
+                }
                 Err(refusal) => return Poll::Ready(Err(self.fail(refusal))),
             }
             if data.len() > before {

@@ -35,7 +35,7 @@ impl Refusal {
     /// `CONNECT`: its success would turn the connection into a tunnel.
     pub(super) const TUNNEL: Self = Self::new(501, "this server is not a proxy");
     /// Any version but HTTP/1.0 and HTTP/1.1.
-    pub(super) const VERSION: Self = Self::new(505, "only HTTP/1.0 and HTTP/1.1 are spoken");
+    pub(super) const VERSION: Self = Self::new(505, "this version is not spoken here");
 
     /// A refusal with this status and reason.
     const fn new(status: u16, reason: &'static str) -> Self {

@@ -52,13 +52,12 @@ impl Request {
 
     /// Returns the path of the target, not decoded; `*` stays as it is.
     pub fn path(&self) -> &str {
-        let path = self.origin_form();
-        path.split_once('?').map_or(path, |(path, _)| path)
+        self.path_and_query().0
     }
 
     /// Returns what follows the first `?` of the target, not decoded.
     pub fn query(&self) -> Option<&str> {
-        self.origin_form().split_once('?').map(|(_, query)| query)
+        self.path_and_query().1
     }
 
     /// Returns the protocol version.
@@ -148,17 +147,20 @@ impl Request {
     }
 
     /// The target without scheme and authority, which only proxies need to send.
-    fn origin_form(&self) -> &str {
+    fn path_and_query(&self) -> (&str, Option<&str>) {
         let target = self.target();
-        if target.starts_with('/') || target == "*" {
-            return target;
-        }
-        let after_scheme = target.split_once("://").map_or(target, |(_, rest)| rest);
-        match after_scheme.find(['/', '?']) {
-            // A URI without a path means the root (RFC 9110, 4.2.3).
-            Some(start) if after_scheme[start..].starts_with('/') => &after_scheme[start..],
-            _ => "/",
-        }
+        let rest = match target.split_once("://") {
+            Some((_, rest)) if !target.starts_with('/') => {
+                rest.find(['/', '?']).map_or("", |start| &rest[start..])
+            }
+            _ => target,
+        };
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        // A URI without a path means the root (RFC 9110, 4.2.3).
+        (if path.is_empty() { "/" } else { path }, query)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{future::poll_fn, io, sync::Arc};
 
 use super::{
-    Accept, Limits, connection::run, drain::Common, request::Request, response::Response,
-    turn::Circle,
+    Accept, Limits, connection::run, drain::Common, exchange::Shared, request::Request,
+    response::Response, turn::Circle, wire::Wire,
 };
 
 /// An HTTP/1.1 server around one handler, like Node's `http.createServer`.
@@ -67,7 +67,9 @@ where
             ..Common::default()
         });
         let open = |stream: A::Stream, remote| {
-            run(Box::new(stream), remote, &self.handler, Arc::clone(&common))
+            let wire = Wire::new(Box::new(stream), self.limits.write_timeout);
+            let shared = Shared::new(wire, Arc::clone(&common));
+            run(shared, remote, &self.handler, Arc::clone(&common))
         };
         let mut circle = Circle::new(listener, open, &common.drain);
         poll_fn(|cx| circle.poll(cx)).await
