@@ -430,6 +430,26 @@ fn the_rejects_of_a_draining_worker_do_not_count() {
 }
 
 #[test]
+fn a_worker_that_left_and_came_back_is_asked_twice_again() {
+    let (worker, server) = (W[1], SERVER);
+    check(
+        &mut house(&[1, 1]),
+        &[
+            (accepted(0), &[hand_off(0, 0, 1)]),
+            (rejected(1, 0), &[hand_off(1, 0, 2), PAUSE]),
+            (Input::Closed { worker, server }, &[]),
+            (rejected(2, 1), &[]),
+            (Input::Listening { worker, server }, &[]),
+            (Ready(W[1]), &[hand_off(2, 0, 1)]),
+            (rejected(1, 2), &[]),
+            // The second reject of w2, but only the first of w1 since it came back.
+            (Ready(W[2]), &[hand_off(3, 0, 2)]),
+            (rejected(2, 3), &[]),
+        ],
+    );
+}
+
+#[test]
 fn closing_a_server_refuses_what_waits_and_what_comes_back() {
     let closed = RefusalReason::ServerClosed;
     check(
