@@ -41,8 +41,6 @@ pub(super) async fn run<H, F>(
     F: Future<Output = io::Result<()>>,
 {
     let mut goodbye = pin!(common.drain.wake_idle.notified());
-    // From here on a wake cannot be missed, even if it comes before the first poll.
-    goodbye.as_mut().enable();
     let mut is_first = true;
     let ending = loop {
         let head = match next_request(&shared, goodbye.as_mut(), is_first).await {
@@ -209,7 +207,8 @@ impl Exchange {
         } else {
             limits.idle_timeout
         };
-        // Registers for the wake-up; the flag is what counts.
+        // Registers for the wake-up, and only then looks at the flag, which is what counts:
+        // in the other order the wake-up could come in between, and be missed.
         let _ = goodbye.poll(cx);
         if self.common.drain.grace_is_over()
             || self.wire.read_timer.poll_after(cx, patience).is_ready()

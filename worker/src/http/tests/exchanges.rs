@@ -212,6 +212,28 @@ async fn long_answers_arrive_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_piece_that_was_given_up_half_way_cannot_be_followed_by_another() {
+    let server = Server::new(|_, mut response: Response| async move {
+        let long = vec![b'x'; 2 * PIPE];
+        let patience = std::time::Duration::from_secs(1);
+        let written = tokio::time::timeout(patience, response.write(&long)).await;
+        assert!(written.is_err(), "nobody was reading");
+        response.end("end").await
+    });
+    let heard = with_server(server, |connector| async move {
+        let mut client = connector.connect();
+        client.write_all(GET.as_bytes()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        read_all(&mut client).await
+    })
+    .await;
+    assert!(
+        heard.ends_with("xxxx"),
+        "the end of the stream, in the middle of a chunk"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_tells_what_was_asked() {
     let server = Server::new(|request: Request, response: Response| async move {
         let told = format!(

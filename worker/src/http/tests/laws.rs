@@ -168,6 +168,15 @@ proptest! {
 
 /// The largest read buffer that a connection had on the way through these bytes.
 async fn most_held(bytes: &[u8]) -> usize {
+    sizes_held(bytes)
+        .await
+        .into_iter()
+        .max()
+        .unwrap_or_default()
+}
+
+/// The size of a connection's read buffer after each of its steps through these bytes.
+async fn sizes_held(bytes: &[u8]) -> Vec<usize> {
     let common = Arc::new(Common::default());
     let (mut client, stream) = duplex(64);
     let wire = Wire::new(Box::new(stream), common.limits.write_timeout);
@@ -178,18 +187,30 @@ async fn most_held(bytes: &[u8]) -> usize {
     };
     let sending = async {
         let _ = client.write_all(bytes).await;
+        // Time is paused: this lasts until the server has nothing left to do.
+        let moment = std::time::Duration::from_millis(1);
+        let mut heard = Vec::new();
+        let _ = tokio::time::timeout(moment, client.read_to_end(&mut heard)).await;
         let _ = client.shutdown().await;
-        let _ = client.read_to_end(&mut Vec::new()).await;
+        let _ = client.read_to_end(&mut heard).await;
     };
     let mut serving = std::pin::pin!(connection::run(shared.clone(), None, &handler, common));
     let mut sending = std::pin::pin!(sending);
-    let mut most = 0;
+    let mut sizes = Vec::new();
     std::future::poll_fn(|cx| {
         let _ = sending.as_mut().poll(cx);
         let served = serving.as_mut().poll(cx);
-        most = most.max(shared.lock().wire.input.size());
+        sizes.push(shared.lock().wire.input.size());
         served
     })
     .await;
-    most
+    sizes
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_large_body_needed_is_given_back_when_the_connection_is_idle() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    let sizes = sizes_held(format!("{head}{}", "x".repeat(100_000)).as_bytes()).await;
+    assert_eq!(sizes.iter().max(), Some(&(32 * 1024)));
+    assert_eq!(sizes.last(), Some(&(4 * 1024)));
 }

@@ -166,6 +166,13 @@ async fn an_accept_that_fails_is_repeated_at_once_or_later_or_never() {
             assert_eq!(started.elapsed().as_millis() / 10 * 10, millis, "{error}");
             assert!(connector.polls() - polls < 20, "busy loop");
         }
+        // A whole crowd that gave up while it waited does not hide who comes behind it.
+        for _ in 0..100 {
+            connector.fail(io::ErrorKind::ConnectionAborted.into());
+        }
+        let mut client = connector.connect();
+        client.write_all(get).await.unwrap();
+        assert_eq!(statuses(&read_all(&mut client).await), ["200"]);
         // A connection that is being served outlives the listener.
         let mut client = connector.connect();
         client.write_all(&get[..10]).await.unwrap();
