@@ -10,9 +10,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
+use maitred_core::dispatch::replay::{Step, replay};
 use maitred_tests::sim::plan::Plan;
-use maitred_tests::sim::{Failure, Outcome, run, run_plan};
+use maitred_tests::sim::{Failure, Outcome, record, run, run_plan};
 
 const FIXED_SEEDS: u64 = 100_000;
 const FRESH_SEEDS: u64 = 5_000;
@@ -70,6 +72,25 @@ fn simulation_notices_a_death_that_is_reported_before_the_last_acks_were_read() 
         served_twice.count() > 0,
         "no connection was given to two workers"
     );
+}
+
+/// A history that was written down and read back must still be the same history, and a fresh
+/// dispatcher must order the same again: otherwise a recording proves nothing.
+#[test]
+fn simulation_histories_can_be_written_down_and_replayed() {
+    for seed in 0..500 {
+        let steps = record(seed).unwrap_or_else(|failure| give_up(&failure));
+        let lines = steps
+            .iter()
+            .map(|step| serde_json::to_string(step).unwrap());
+        let read: Vec<Step> = lines
+            .map(|line| serde_json::from_str(&line).unwrap())
+            .collect();
+        assert_eq!(steps, read, "seed {seed}");
+        let report =
+            replay(Instant::now(), &read).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        assert_eq!(report.steps, steps.len() as u64, "seed {seed}");
+    }
 }
 
 /// Plays `count` seeds from `first` on, on all processors.

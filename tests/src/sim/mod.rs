@@ -102,6 +102,23 @@ pub fn run(seed: u64) -> Result<Outcome, Failure> {
     run_plan(Plan::from_seed(seed))
 }
 
+/// Plays the history of one seed and returns its steps, as the page would play them.
+///
+/// # Errors
+///
+/// The first law that was broken.
+pub fn record(seed: u64) -> Result<Vec<Step>, Failure> {
+    let mut world = World::new(Plan::from_seed(seed));
+    match world.play() {
+        Ok(()) => Ok(world.into_trace()),
+        Err(law) => Err(Failure {
+            seed,
+            law,
+            trace: world.into_trace(),
+        }),
+    }
+}
+
 /// Plays a plan, for tests that want a certain one.
 ///
 /// # Errors

@@ -137,3 +137,88 @@ fn at_step(step: usize, recorded: &Step, mismatch: Mismatch) -> ReplayError {
         found,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::PolicyName;
+    use crate::id::{ConnectionId, HandoffId};
+
+    /// Three workers, and nine connections that are acked at once.
+    fn recording() -> (Instant, Vec<Step>) {
+        let (server, policy) = (ServerId(0), PolicyName::Rr);
+        let mut inputs = vec![Input::ServerOpened {
+            server,
+            policy,
+            pending_max: 1,
+        }];
+        for worker in [1, 2, 3].map(WorkerId) {
+            inputs.push(Input::Joined { worker, window: 1 });
+            inputs.push(Input::Listening { worker, server });
+        }
+        for number in 0..9 {
+            let (connection, handoff) = (ConnectionId(number.into()), HandoffId(number.into()));
+            inputs.push(Input::Accepted {
+                connection,
+                server,
+                client: None,
+            });
+            inputs.push(Input::Acked {
+                worker: WorkerId(number % 3 + 1),
+                handoff,
+            });
+        }
+        let (origin, mut dispatcher) = (Instant::now(), Dispatcher::new());
+        let record = |(at_micros, input): (u64, Input)| {
+            let mut effects = Vec::new();
+            dispatcher.handle(origin, input.clone(), &mut effects);
+            Step {
+                at_micros,
+                input,
+                effects,
+            }
+        };
+        (origin, (0..).zip(inputs).map(record).collect())
+    }
+
+    #[test]
+    fn a_true_recording_is_reported() {
+        let (origin, steps) = recording();
+        let report = replay(origin, &steps).unwrap();
+        assert_eq!(
+            (report.accepted, report.handoffs, report.released),
+            (9, 9, 9)
+        );
+        let shares: Vec<_> = report
+            .per_worker
+            .values()
+            .map(|share| share.released)
+            .collect();
+        assert_eq!((shares, report.spread), (vec![3, 3, 3], 0.0));
+    }
+
+    #[test]
+    fn a_handoff_that_did_not_go_to_the_head_is_named() {
+        let (_, mut steps) = recording();
+        if let Some(Effect::HandOff { worker, .. }) = steps[7].effects.first_mut() {
+            *worker = WorkerId(2);
+        }
+        let error = check(&steps).unwrap_err();
+        assert_eq!(error.step, 7);
+        assert!(error.expected.contains("WorkerId(1)"), "{error}");
+        assert!(error.found.contains("WorkerId(2)"), "{error}");
+    }
+
+    #[test]
+    fn an_order_that_is_missing_is_named() {
+        let (_, mut steps) = recording();
+        steps[8].effects.clear();
+        let error = check(&steps).unwrap_err();
+        assert_eq!(
+            (error.step, error.found.contains("nothing")),
+            (8, true),
+            "{error}"
+        );
+        assert!(error.expected.contains("Release"), "{error}");
+    }
+}
