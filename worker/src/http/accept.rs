@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -88,13 +89,10 @@ pub(super) enum Fate {
 
 /// Classifies an accept error. The only place where that is decided.
 pub(super) fn fate_of(error: &io::Error) -> Fate {
-    // accept(2) reports what happened to a connection in the queue as its own error.
-    const EPROTO: i32 = 71;
-    const EBADF: i32 = 9;
-    const ENOTSOCK: i32 = 88;
-    match (error.kind(), error.raw_os_error()) {
-        (_, Some(EPROTO)) => Fate::NextAtOnce,
-        (_, Some(EBADF | ENOTSOCK)) => Fate::Finished,
+    match (error.kind(), Errno::from_io_error(error)) {
+        // accept(2) reports what happened to a connection in the queue as its own error.
+        (_, Some(Errno::PROTO)) => Fate::NextAtOnce,
+        (_, Some(Errno::BADF | Errno::NOTSOCK)) => Fate::Finished,
         (
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset

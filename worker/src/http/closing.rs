@@ -28,14 +28,12 @@ const LINGER_READ: usize = 32 * 1024;
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Shut down and drop: nothing is on its way to us.
+    /// Shut down and drop: nothing is on its way to us, or the stream has failed anyway.
     Quiet,
     /// Shut down, then read on for a while. A socket that is closed with unread bytes in it
     /// sends a reset, and a reset destroys what the client has not yet read of our answer
     /// (RFC 9112, 9.6).
     Linger,
-    /// The stream failed; just drop it.
-    Gone,
 }
 
 /// Answers in place of the handler. The connection ends after it.
@@ -54,20 +52,17 @@ pub(super) async fn refuse(shared: &Shared, refusal: Refusal) -> Ending {
         let mut exchange = shared.lock();
         exchange.answer = Answer::Awaited;
         if exchange.put_piece(&head, body.as_bytes(), true).is_err() {
-            return Ending::Gone;
+            return Ending::Quiet;
         }
     }
     match poll_fn(|cx| shared.lock().poll_flush(cx)).await {
         Ok(()) => Ending::Linger,
-        Err(_) => Ending::Gone,
+        Err(_) => Ending::Quiet,
     }
 }
 
 /// Closes the connection; the stream is dropped by the caller.
 pub(super) async fn close(shared: &Shared, ending: Ending) {
-    if ending == Ending::Gone {
-        return;
-    }
     shared.lock().wire.read_timer.clear();
     // The shutdown is not left to the drop: another process may still hold a copy of the
     // descriptor, and then a drop would not end the connection.
@@ -80,10 +75,8 @@ impl Exchange {
     pub(super) fn ending(&self) -> Ending {
         let nothing_comes =
             !self.framing.keep_alive && self.body.is_finished() && self.wire.input.is_empty();
-        if self.is_broken {
-            Ending::Gone
-        } else if nothing_comes {
-            // The client said itself that this was its last request.
+        // The client said itself that this was its last request, or has gone already.
+        if nothing_comes || self.is_broken {
             Ending::Quiet
         } else {
             Ending::Linger

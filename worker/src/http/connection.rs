@@ -15,6 +15,7 @@ use super::{
     closing::{Ending, close, refuse},
     drain::Common,
     exchange::{Answer, Exchange, Shared},
+    framing::Framing,
     head::Head,
     refusal::Refusal,
     request::Request,
@@ -45,7 +46,11 @@ pub(super) async fn run<H, F>(
     let ending = loop {
         let head = match next_request(&shared, goodbye.as_mut(), is_first).await {
             Arrival::Request(head) => head,
-            Arrival::Refused(refusal) => break refuse(&shared, refusal).await,
+            Arrival::Refused(refusal) => {
+                // The request before this one says nothing about it.
+                shared.lock().framing = Framing::UNKNOWN;
+                break refuse(&shared, refusal).await;
+            }
             Arrival::Ended(ending) => break ending,
         };
         is_first = false;
@@ -85,7 +90,7 @@ async fn settle(shared: &Shared) -> Option<Ending> {
     let refusal = {
         let exchange = shared.lock();
         match exchange.answer {
-            _ if exchange.is_broken => return Some(Ending::Gone),
+            _ if exchange.is_broken => return Some(Ending::Quiet),
             Answer::Finished => None,
             Answer::Awaited => Some(exchange.failure.unwrap_or(Refusal::UNANSWERED)),
             // The client must not take a torn answer for a whole one, so it sees the end
@@ -98,7 +103,7 @@ async fn settle(shared: &Shared) -> Option<Ending> {
     }
     // Usually sent already; not if the handler was done before its own `end` was.
     if poll_fn(|cx| shared.lock().poll_flush(cx)).await.is_err() {
-        return Some(Ending::Gone);
+        return Some(Ending::Quiet);
     }
     if shared.lock().keep_alive && skip_body(shared).await.is_ok() {
         return None;
@@ -162,7 +167,7 @@ impl Exchange {
                 // From the first byte on another patience applies, and it starts anew.
                 Poll::Ready(Ok(_)) if !has_begun => self.wire.read_timer.clear(),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Arrival::Ended(Ending::Gone)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Arrival::Ended(Ending::Quiet)),
                 Poll::Pending if has_begun => return self.poll_slow_head(cx),
                 Poll::Pending => return self.poll_idle(cx, goodbye, is_first),
             }
@@ -200,7 +205,7 @@ impl Exchange {
         goodbye: Pin<&mut Notified<'_>>,
         is_first: bool,
     ) -> Poll<Arrival> {
-        self.wire.shrink();
+        self.shrink();
         let limits = &self.common.limits;
         let patience = if is_first {
             limits.head_timeout

@@ -17,12 +17,15 @@ use super::{
     answer::{AnswerHead, Payload},
     body::Body,
     drain::Common,
-    framing::{BodyLength, Framing},
+    framing::Framing,
     head::Head,
     refusal::Refusal,
     scan::Scan,
     wire::Wire,
 };
+
+/// Memory for heads that an idle connection may keep; twice what common ones need.
+const HEADS_KEPT: usize = 4 * 1024;
 
 /// The exchange, as its holders see it.
 #[derive(Clone)]
@@ -90,13 +93,7 @@ impl Exchange {
             wire,
             common,
             scan: Scan::default(),
-            framing: Framing {
-                body: BodyLength::Known(0),
-                keep_alive: false,
-                expects_continue: false,
-                is_http11: true,
-                is_head: false,
-            },
+            framing: Framing::UNKNOWN,
             body: Body::Known(0),
             failure: None,
             answer: Answer::Awaited,
@@ -106,6 +103,15 @@ impl Exchange {
             waiter: None,
             spare_head: Head::default(),
             spare_answer: AnswerHead::default(),
+        }
+    }
+
+    /// Gives back the memory that a large request or answer made us allocate.
+    pub(super) fn shrink(&mut self) {
+        self.wire.shrink();
+        if self.spare_head.size() + self.spare_answer.fields.capacity() > HEADS_KEPT {
+            self.spare_head = Head::default();
+            self.spare_answer = AnswerHead::default();
         }
     }
 

@@ -49,6 +49,15 @@ struct Gathered {
 }
 
 impl Framing {
+    /// What holds while no head has been understood: answer in HTTP/1.1, and close.
+    pub(super) const UNKNOWN: Self = Self {
+        body: BodyLength::Known(0),
+        keep_alive: false,
+        expects_continue: false,
+        is_http11: true,
+        is_head: false,
+    };
+
     /// Reads the framing out of a head.
     ///
     /// # Errors

@@ -72,6 +72,11 @@ impl Head {
         Framing::of(self)
     }
 
+    /// How much memory the bytes of this head take.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The method, for instance `GET`.
     pub(super) fn method(&self) -> &str {
         text(&self.bytes[self.method.clone()])

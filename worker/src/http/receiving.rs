@@ -91,7 +91,7 @@ impl Exchange {
                 .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.framing.expects_continue = false;
         }
-        if self.answer == Answer::Awaited && self.wire.backlog() > 0 {
+        if self.answer == Answer::Awaited && self.wire.unsent() > 0 {
             // Pending is fine: this has asked to be woken, and the next poll sends the rest.
             if let Poll::Ready(sent) = self.poll_flush(cx) {
                 sent?;

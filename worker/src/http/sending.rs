@@ -45,7 +45,7 @@ impl Exchange {
 
     /// Whether so much output waits that a writer should wait too.
     pub(super) fn is_clogged(&self) -> bool {
-        self.wire.backlog() > COPY_MAX
+        self.wire.unsent() > COPY_MAX
     }
 
     /// Adds a piece of the answer's body to the output, and before it the head if that is

@@ -36,6 +36,8 @@ pub(super) struct Wire {
     /// read in one task and write in another, and a timer wakes only one.
     write_timer: Timer,
     write_timeout: Duration,
+    /// Bytes moved since this connection last gave way.
+    moved: usize,
 }
 
 impl Wire {
@@ -49,11 +51,12 @@ impl Wire {
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             write_timeout,
+            moved: 0,
         }
     }
 
     /// Bytes that are to leave and have not.
-    pub(super) fn backlog(&self) -> usize {
+    pub(super) fn unsent(&self) -> usize {
         self.output.len() - self.sent
     }
 
@@ -63,6 +66,7 @@ impl Wire {
         cx: &mut Context<'_>,
         most: usize,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_share(cx));
         let room = self.input.room(most);
         if room.is_empty() {
             // Reading into no room looks like the end of the stream, so say what it is.
@@ -73,6 +77,7 @@ impl Wire {
         ready!(unmetered(cx, |cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer)))?;
         let count = buffer.filled().len();
         self.input.filled(count);
+        self.moved += count;
         Poll::Ready(Ok(count))
     }
 
@@ -84,7 +89,8 @@ impl Wire {
         data: &[u8],
         done: &mut usize,
     ) -> Poll<io::Result<()>> {
-        while self.backlog() > 0 || *done < data.len() {
+        while self.unsent() > 0 || *done < data.len() {
+            ready!(self.poll_share(cx));
             let parts = [
                 IoSlice::new(&self.output[self.sent..]),
                 IoSlice::new(&data[*done..]),
@@ -98,13 +104,27 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.write_timer.clear();
-            let from_output = written.min(self.backlog());
+            self.moved += written;
+            let from_output = written.min(self.unsent());
             self.sent += from_output;
             *done += written - from_output;
         }
         self.output.clear();
         self.sent = 0;
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Lets other connections go first when this one has moved its share of bytes.
+    ///
+    /// Where the client is as fast as we are, a stream is always ready, and a handler that
+    /// copies a long body would otherwise never wait for anything.
+    fn poll_share(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.moved < SHARE {
+            return Poll::Ready(());
+        }
+        self.moved = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Closes our direction, so that the client sees the end of the stream.
@@ -120,6 +140,12 @@ impl Wire {
         }
     }
 }
+
+/// How many bytes a connection moves before it gives way.
+///
+/// Copying them takes some 50 µs: less than a handler that is worth waiting for, and far
+/// more than giving way costs.
+const SHARE: usize = 256 * 1024;
 
 /// Output memory that an idle connection may keep.
 const OUTPUT_KEPT: usize = 4 * 1024;
@@ -144,8 +170,8 @@ fn poll_write(
 ///
 /// tokio gives a task 128 operations a poll and then makes every further one wait. That is
 /// meant for one connection a task. Here a thousand share a task: once the budget is gone
-/// the rest would all be polled in vain. The turn of the server is bounded by its own
-/// means, see `turn`.
+/// the rest would all be polled in vain. A connection gives way after an answer or a share
+/// of bytes instead, and a turn of the server ends by the clock.
 fn unmetered<T>(cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     pin!(unconstrained(poll_fn(poll))).poll(cx)
 }

@@ -111,6 +111,13 @@ async fn head_and_bodiless_statuses_bring_no_body() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_owes_nothing_to_the_request_before_it() {
+    let heard = talk("HEAD / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n").await;
+    assert_eq!(statuses(&heard), ["200", "400"]);
+    assert!(heard.ends_with("malformed\n"), "{heard}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_an_application_says_can_break_the_framing() {
     for (name, value) in [
         ("x", "a\r\nset-cookie: b"),

@@ -3,8 +3,11 @@
 
 use std::{
     collections::HashSet,
+    pin::Pin,
     sync::{Mutex, PoisonError},
 };
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;
 
@@ -112,4 +115,92 @@ async fn someone_new_is_taken_within_two_answers() {
         "{}",
         polls(knock + 2) - polls(knock - 1)
     );
+}
+
+/// A client as fast as memory: it sends without end, and takes whatever it is sent.
+struct Firehose {
+    head: &'static [u8],
+}
+
+impl AsyncRead for Firehose {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.head.is_empty() {
+            buffer.initialize_unfilled().fill(b'x');
+            let all = buffer.remaining();
+            buffer.advance(all);
+        } else {
+            buffer.put_slice(self.head);
+            self.head = b"";
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Firehose {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A listener with a single connection, which counts how often it is asked for more.
+struct One(Option<Firehose>, Arc<AtomicUsize>);
+
+impl Accept for One {
+    type Stream = Firehose;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<(Firehose, Option<SocketAddr>)>> {
+        self.1.fetch_add(1, Relaxed);
+        self.0
+            .take()
+            .map_or(Poll::Pending, |stream| Poll::Ready(Ok((stream, None))))
+    }
+
+    fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
+        std::future::pending()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_end_does_not_keep_the_accept_waiting() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n";
+    let polls = Arc::<AtomicUsize>::default();
+    let done = tokio::sync::Notify::new();
+    let echo = async |mut request: Request, mut response: Response| {
+        let (mut moved, mut asked) = (0, polls.load(Relaxed));
+        while let Some(piece) = request.next_chunk().await? {
+            if std::mem::replace(&mut asked, polls.load(Relaxed)) != asked {
+                moved = 0;
+            }
+            moved += piece.len();
+            assert!(moved <= 512 * 1024, "half a megabyte and no accept");
+            response.write(piece).await?;
+        }
+        response.end("").await?;
+        done.notify_one();
+        Ok(())
+    };
+    let server = Server::new(echo);
+    tokio::select! {
+        () = done.notified() => {}
+        ended = server.serve(One(Some(Firehose { head }), Arc::clone(&polls))) => panic!("{ended:?}"),
+    }
 }

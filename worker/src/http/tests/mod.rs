@@ -10,6 +10,7 @@ mod fairness;
 mod laws;
 mod patience;
 mod refusals;
+mod sockets;
 
 use std::{
     future::Future,
