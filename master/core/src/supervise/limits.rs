@@ -1,0 +1,70 @@
+//! How patient the supervisor is.
+
+use std::time::Duration;
+
+/// The signal no process can refuse. POSIX fixes its number.
+pub const SIGKILL: i32 = 9;
+
+/// The signal that asks a process to end. POSIX fixes its number.
+pub const SIGTERM: i32 = 15;
+
+/// How long the supervisor waits, and how often it tries.
+///
+/// A timeout too long for the clock to express never passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a draining worker may finish what it holds before it gets `kill_signal`.
+    pub drain_timeout: Duration,
+    /// How long a worker may take to exit once it got `kill_signal` or closed its channel.
+    pub kill_timeout: Duration,
+    /// What a worker gets that must go: past its drain deadline, or not even online.
+    pub kill_signal: i32,
+    /// The wait after a slot's first boot failure; each further one doubles it.
+    pub backoff_initial: Duration,
+    /// The longest wait between two attempts.
+    pub backoff_max: Duration,
+    /// Boot failures in a row after which a slot is errored. 0 is taken as 1.
+    pub max_boot_failures: u32,
+    /// More managed workers than this are never wanted.
+    pub workers_max: u32,
+    /// Whether a foreground run stays when all its slots are errored.
+    pub stay_when_errored: bool,
+}
+
+/// Long enough for nearly every request, and what Kubernetes grants a pod, so that an
+/// operator who knows one number knows both.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An exit handler flushes a log or closes a database in far less. The client at the other
+/// end was cut already, so that to wait longer helps nobody.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Short enough that a hiccup (a port not yet free, a file just being replaced) costs
+/// nothing, long enough that ten slots do not fork a thousand times a second.
+const BACKOFF_INITIAL: Duration = Duration::from_millis(100);
+
+/// The cap that pm2's exponential backoff has; an operator who mends the program waits no
+/// longer than this for the slot to notice. It makes at most 11 attempts in a first minute.
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// pm2's `max_restarts`. With the backoff above, a program has two minutes to come up.
+const MAX_BOOT_FAILURES: u32 = 16;
+
+/// What `-i` accepts: far above any machine's processors, and a typing error still cannot
+/// fork a machine to death.
+const WORKERS_MAX: u32 = 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            drain_timeout: DRAIN_TIMEOUT,
+            kill_timeout: KILL_TIMEOUT,
+            kill_signal: SIGTERM,
+            backoff_initial: BACKOFF_INITIAL,
+            backoff_max: BACKOFF_MAX,
+            max_boot_failures: MAX_BOOT_FAILURES,
+            workers_max: WORKERS_MAX,
+            stay_when_errored: false,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the supervisor knows of one worker process, and how one worker is made to leave.
+
+use std::time::Instant;
+
+use super::limits::{Limits, SIGKILL};
+use super::order::{Announcement, Order};
+use super::worker_state::{WorkerEvent, WorkerState};
+use crate::id::{Generation, SlotId, WorkerId};
+
+/// One worker process, from the order to spawn it until it is reaped.
+///
+/// A worker that has to leave climbs a ladder, one rung per deadline: drain, kill signal,
+/// SIGKILL. It may be put on a higher rung, never on a lower one, so each worker's deadlines
+/// only move forward, and a worker that ignores everything is still gone in finite time.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its number.
+    pub worker: WorkerId,
+    /// Its place.
+    pub slot: SlotId,
+    /// The set of workers it belongs to.
+    pub generation: Generation,
+    /// Its process, once it runs.
+    pub pid: Option<u32>,
+    /// Where it is in its life.
+    pub state: WorkerState,
+    /// Whether it is respawned.
+    pub managed: bool,
+    /// Whether it ever listened. Its state forgets that when it drains.
+    pub was_ready: bool,
+    /// Whether it leaves because it, or the master, wanted so: Node's word for it.
+    pub exited_after_disconnect: bool,
+    /// Whether the master makes it end, so that its exit says nothing about the program.
+    pub(super) ended_by_master: bool,
+    /// Whether it passed its drain deadline.
+    pub(super) was_cut: bool,
+    /// When it climbs the next rung.
+    deadline: Option<Instant>,
+    /// Whether it is on the last rung.
+    is_killed: bool,
+    /// What it is to be told as soon as there is a process to tell.
+    owed: Owed,
+}
+
+/// Orders that wait for `Spawned`.
+///
+/// A fork takes its time, and a worker may have to leave before it is through. Without a pid
+/// there is nothing to signal; and were the wish dropped, nobody would ever end that worker.
+#[derive(Clone, Debug, Default)]
+struct Owed {
+    drain: bool,
+    signal: Option<i32>,
+}
+
+impl Record {
+    pub(super) fn new(worker: WorkerId, slot: SlotId, managed: bool) -> Self {
+        Self {
+            worker,
+            slot,
+            generation: Generation(0),
+            pid: None,
+            state: WorkerState::Starting,
+            managed,
+            was_ready: false,
+            exited_after_disconnect: false,
+            ended_by_master: false,
+            was_cut: false,
+            deadline: None,
+            is_killed: false,
+            owed: Owed::default(),
+        }
+    }
+
+    /// Returns when this worker's patience is over, if it is on its way out.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The process runs: gives the orders that waited for it. A second report is ignored.
+    pub(super) fn spawned(&mut self, pid: u32, orders: &mut Vec<Order>) {
+        if self.pid.is_some() {
+            return;
+        }
+        self.pid = Some(pid);
+        let owed = std::mem::take(&mut self.owed);
+        if owed.drain {
+            orders.push(Order::Drain(self.worker));
+        }
+        if let Some(signal) = owed.signal {
+            self.signal(signal, orders);
+        }
+    }
+
+    /// Makes the worker leave because fewer are wanted: by a drain, if it listens to us.
+    ///
+    /// One that has not spoken yet holds nothing, and perhaps does not read its channel, so
+    /// it gets the kill signal instead of a drain that it might sleep through.
+    pub(super) fn send_away(
+        &mut self,
+        now: Instant,
+        deadline: Option<Instant>,
+        limits: &Limits,
+        orders: &mut Vec<Order>,
+    ) {
+        self.exited_after_disconnect = true;
+        if self.state == WorkerState::Starting {
+            self.stop(now, limits, orders);
+        } else {
+            self.drain(deadline, orders);
+        }
+    }
+
+    /// Begins the drain. Does nothing to a worker that leaves already.
+    pub(super) fn drain(&mut self, deadline: Option<Instant>, orders: &mut Vec<Order>) {
+        if self.state.is_leaving() {
+            return;
+        }
+        self.begin_drain(deadline);
+        if self.pid.is_some() {
+            orders.push(Order::Drain(self.worker));
+        } else {
+            self.owed.drain = true;
+        }
+    }
+
+    /// The worker drains by its own will. It gets as long as any other, but no order.
+    pub(super) fn leave_voluntarily(&mut self, deadline: Option<Instant>) {
+        self.exited_after_disconnect = true;
+        if !self.state.is_leaving() {
+            self.begin_drain(deadline);
+        }
+    }
+
+    fn begin_drain(&mut self, deadline: Option<Instant>) {
+        self.exited_after_disconnect = true;
+        self.state = self.state.next(WorkerEvent::DrainBegun);
+        self.deadline = deadline;
+    }
+
+    /// The worker closed its channel. One that drains was expected to, and may still finish
+    /// what it serves; any other has no way to be told anything, so it has to exit soon.
+    pub(super) fn channel_closed(&mut self, now: Instant, limits: &Limits) {
+        if !self.state.is_leaving() {
+            self.state = self.state.next(WorkerEvent::StopBegun);
+            self.deadline = now.checked_add(limits.kill_timeout);
+        }
+    }
+
+    /// Sends the kill signal, with SIGKILL to follow.
+    pub(super) fn stop(&mut self, now: Instant, limits: &Limits, orders: &mut Vec<Order>) {
+        self.state = self.state.next(WorkerEvent::StopBegun);
+        self.deadline = now.checked_add(limits.kill_timeout);
+        self.signal(limits.kill_signal, orders);
+    }
+
+    /// Ends the worker by force. The kernel does the rest, so no deadline follows.
+    pub(super) fn kill(&mut self, orders: &mut Vec<Order>) {
+        self.state = self.state.next(WorkerEvent::StopBegun);
+        self.deadline = None;
+        if !self.is_killed {
+            self.is_killed = true;
+            self.signal(SIGKILL, orders);
+        }
+    }
+
+    /// Sends a signal as soon as there is a process to get it.
+    pub(super) fn signal(&mut self, signal: i32, orders: &mut Vec<Order>) {
+        if self.pid.is_some() {
+            orders.push(Order::Signal {
+                worker: self.worker,
+                signal,
+            });
+        } else if self.owed.signal != Some(SIGKILL) {
+            self.owed.signal = Some(signal);
+        }
+    }
+
+    /// Climbs every rung that is due: with timeouts of zero that is more than one.
+    pub(super) fn climb(&mut self, now: Instant, limits: &Limits, orders: &mut Vec<Order>) {
+        while self.deadline.is_some_and(|deadline| deadline <= now) {
+            if self.state == WorkerState::Draining {
+                self.was_cut = true;
+                orders.push(Order::Announce(Announcement::CutAtDeadline {
+                    worker: self.worker,
+                }));
+                self.stop(now, limits, orders);
+            } else {
+                self.kill(orders);
+            }
+        }
+    }
+}

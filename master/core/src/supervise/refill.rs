@@ -1,0 +1,209 @@
+//! How many workers there should be, and who follows one that is gone.
+
+use std::time::{Duration, Instant};
+
+use super::order::{Announcement, Order};
+use super::record::Record;
+use super::restart::Verdict;
+use super::slot::{Content, Slot};
+use super::supervisor::Supervisor;
+use super::worker_state::WorkerState;
+use crate::id::{SlotId, WorkerId};
+
+impl Supervisor {
+    /// Makes so many slots wanted: new ones at the lowest free numbers, fewer from the top.
+    ///
+    /// A slot that was scaled away stays its old worker's until that is gone, so a scale up
+    /// in the meantime takes other slots rather than wait for a drain.
+    pub(super) fn scale(&mut self, now: Instant, count: u32, orders: &mut Vec<Order>) {
+        if !self.phase.is_running() {
+            return;
+        }
+        let count = count.min(self.limits.workers_max) as usize;
+        let wanted: Vec<SlotId> = self.wanted_slots().map(|(id, _)| id).collect();
+        for &slot in wanted.iter().skip(count) {
+            self.scale_away(now, slot, orders);
+        }
+        for &slot in wanted.iter().take(count) {
+            self.restart_errored(now, slot, orders);
+        }
+        for _ in wanted.len()..count {
+            self.spawn_in_new_slot(now, true, orders);
+        }
+    }
+
+    /// Starts one unmanaged worker.
+    pub(super) fn fork(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        if self.phase.is_running() {
+            self.spawn_in_new_slot(now, false, orders);
+        }
+    }
+
+    pub(super) fn wanted_slots(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.is_wanted)
+            .map(|(&id, slot)| (id, slot))
+    }
+
+    fn scale_away(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.is_wanted = false;
+        let worker = slot.worker();
+        let deadline = self.drain_deadline(now);
+        if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
+            record.ended_by_master = true;
+            record.send_away(now, deadline, &self.limits, orders);
+        } else {
+            self.slots.remove(&id);
+        }
+    }
+
+    fn restart_errored(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.is_errored()
+        {
+            slot.restart.start_afresh();
+            self.spawn(now, id, orders);
+        }
+    }
+
+    fn spawn_in_new_slot(&mut self, now: Instant, managed: bool, orders: &mut Vec<Order>) {
+        let lowest_free = (0..).map(SlotId).find(|id| !self.slots.contains_key(id));
+        if let Some(id) = lowest_free {
+            self.slots.insert(id, Slot::empty(managed));
+            self.spawn(now, id, orders);
+        }
+    }
+
+    /// Orders the next worker for a slot that has none.
+    fn spawn(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        self.last_worker += 1;
+        let worker = WorkerId(self.last_worker);
+        slot.content = Content::Worker(worker);
+        slot.restart.spawned(now);
+        let record = Record::new(worker, id, slot.is_wanted);
+        orders.push(Order::Spawn {
+            worker,
+            slot: id,
+            generation: record.generation,
+        });
+        self.workers.insert(worker, record);
+    }
+
+    /// Counts an exit by what it says about the program.
+    pub(super) fn judge(&mut self, now: Instant, record: &Record) -> Verdict {
+        if record.ended_by_master {
+            // Nothing: the program did not choose to end.
+            return Verdict::RetryAfter(Duration::ZERO);
+        }
+        if !record.was_ready {
+            return self.boot_failed(record.slot);
+        }
+        // Leaving by its own will is no crash, yet it is paced like one: a program that gets
+        // ready and leaves, over and over, must not fork as fast as the machine can.
+        let slot = self.slots.get_mut(&record.slot);
+        slot.map_or(Verdict::GiveUp, |slot| slot.restart.died_in_service(now))
+    }
+
+    pub(super) fn boot_failed(&mut self, id: SlotId) -> Verdict {
+        let slot = self.slots.get_mut(&id);
+        slot.map_or(Verdict::GiveUp, |slot| {
+            slot.restart.boot_failed(&self.limits)
+        })
+    }
+
+    /// Empties a slot and decides what becomes of it.
+    pub(super) fn vacate(
+        &mut self,
+        now: Instant,
+        id: SlotId,
+        verdict: Verdict,
+        orders: &mut Vec<Order>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let failures = slot.restart.boot_failures();
+        if !slot.is_wanted {
+            self.slots.remove(&id);
+        } else if !self.phase.is_running() {
+            slot.content = Content::Stopped;
+        } else {
+            match verdict {
+                Verdict::GiveUp => {
+                    slot.content = Content::Errored;
+                    orders.push(Order::Announce(Announcement::Errored {
+                        slot: id,
+                        failures,
+                    }));
+                }
+                // The spawn itself follows when the deadlines are looked at, in this turn if
+                // there is no wait: so that a run which gives up now spawns nothing more.
+                Verdict::RetryAfter(delay) => {
+                    slot.content = Content::Backoff {
+                        until: now.checked_add(delay),
+                    };
+                    if failures > 0 && !delay.is_zero() {
+                        let announcement = Announcement::BackingOff {
+                            slot: id,
+                            delay,
+                            failures,
+                        };
+                        orders.push(Order::Announce(announcement));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says once that the start is over: when all that is wanted listens.
+    pub(super) fn announce_ready(&mut self, orders: &mut Vec<Order>) {
+        if self.was_ready_announced || !self.phase.is_running() {
+            return;
+        }
+        if self.all_listen() {
+            self.was_ready_announced = true;
+            orders.push(Order::Announce(Announcement::Ready));
+        }
+    }
+
+    /// Tells whether every wanted slot holds a ready worker, and there is one.
+    fn all_listen(&self) -> bool {
+        let mut wanted = self.wanted_slots().peekable();
+        wanted.peek().is_some()
+            && wanted.all(|(_, slot)| {
+                let state = slot.worker().and_then(|worker| self.state(worker));
+                state == Some(WorkerState::Listening)
+            })
+    }
+
+    /// Does whatever is due, so that afterwards nothing is.
+    pub(super) fn act_on_deadlines(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        if self
+            .phase
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.servers_closed(now, orders);
+        }
+        for record in self.workers.values_mut() {
+            record.climb(now, &self.limits, orders);
+        }
+        let is_due = |slot: &Slot| slot.deadline().is_some_and(|until| until <= now);
+        let due: Vec<SlotId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| is_due(slot))
+            .map(|(&id, _)| id)
+            .collect();
+        for slot in due {
+            self.spawn(now, slot, orders);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! How it all ends.
+//!
+//! A shutdown first lets the workers serve what waits in the listeners' backlogs, since
+//! closing a listener resets it; then it drains everybody. Both share one deadline, so that
+//! an operator's "30 seconds" means 30 seconds. A run that gives up (nothing comes up, or
+//! everything is errored) skips the first part: nobody is there to serve a backlog.
+
+use std::time::Instant;
+
+use super::order::{Order, Outcome};
+use super::slot::Content;
+use super::supervisor::Supervisor;
+use crate::id::SlotId;
+
+/// Whether processes are still wanted.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Yes.
+    Running,
+    /// No; the workers still serve the backlogs.
+    ClosingServers(Ending),
+    /// No, and every worker is on its way out.
+    Leaving(Ending),
+    /// Nothing lives, and the last order was given.
+    Finished,
+}
+
+/// What an ending will have been, and by when.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// The end of the common patience, counted from the wish.
+    deadline: Option<Instant>,
+    outcome: Outcome,
+}
+
+impl Phase {
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished)
+    }
+
+    /// Returns when the servers have to be closed, if that is awaited.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::ClosingServers(ending) => ending.deadline,
+            Self::Running | Self::Leaving(_) | Self::Finished => None,
+        }
+    }
+
+    /// Returns the common deadline, which no drain may outlast.
+    pub(super) fn drain_limit(&self) -> Option<Instant> {
+        match self {
+            Self::ClosingServers(ending) | Self::Leaving(ending) => ending.deadline,
+            Self::Running | Self::Finished => None,
+        }
+    }
+
+    /// A worker passed its drain deadline. What went wrong before that counts for more.
+    pub(super) fn note_cut(&mut self) {
+        if let Self::ClosingServers(ending) | Self::Leaving(ending) = self
+            && ending.outcome == Outcome::Done
+        {
+            ending.outcome = Outcome::Cut;
+        }
+    }
+}
+
+impl Supervisor {
+    /// Somebody wants an end: no more spawns, then the backlogs, then the workers.
+    pub(super) fn shut_down(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        if !self.phase.is_running() {
+            return;
+        }
+        self.cancel_backoffs();
+        let deadline = now.checked_add(self.limits.drain_timeout);
+        self.phase = Phase::ClosingServers(Ending {
+            deadline,
+            outcome: Outcome::Done,
+        });
+        // Without a worker nobody can serve a backlog; the finish follows in this very turn.
+        if !self.workers.is_empty() {
+            orders.push(Order::CloseServers);
+        }
+    }
+
+    /// The backlogs are served, or there is no time left for them.
+    pub(super) fn servers_closed(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        match std::mem::replace(&mut self.phase, Phase::Finished) {
+            Phase::ClosingServers(ending) => self.leave(now, ending, orders),
+            other @ (Phase::Running | Phase::Leaving(_) | Phase::Finished) => self.phase = other,
+        }
+    }
+
+    /// Ends a foreground run that has no hope left.
+    pub(super) fn give_up_if_hopeless(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        if !self.phase.is_running() || !self.foreground {
+            return;
+        }
+        if let Some(outcome) = self.hopeless() {
+            self.cancel_backoffs();
+            let deadline = now.checked_add(self.limits.drain_timeout);
+            self.leave(now, Ending { deadline, outcome }, orders);
+        }
+    }
+
+    /// Returns the reason to give up, if there is one.
+    ///
+    /// Until some worker got ready, one failure in each slot is reason enough: somebody
+    /// looks at the terminal, and wants the error rather than sixteen of them. Later, the
+    /// program has proved that it can work, and each slot has its sixteen.
+    fn hopeless(&self) -> Option<Outcome> {
+        let mut wanted = self.wanted_slots().peekable();
+        wanted.peek()?;
+        if !self.was_ever_ready {
+            let failed = self
+                .wanted_slots()
+                .filter(|(_, slot)| slot.restart.boot_failures() > 0);
+            let slots: Vec<SlotId> = failed.map(|(id, _)| id).collect();
+            if slots.len() == self.wanted_slots().count() {
+                return Some(Outcome::BootFailed { slots });
+            }
+        }
+        let all_errored = wanted.all(|(_, slot)| slot.is_errored());
+        (all_errored && !self.limits.stay_when_errored).then_some(Outcome::Errored)
+    }
+
+    fn leave(&mut self, now: Instant, ending: Ending, orders: &mut Vec<Order>) {
+        let deadline = ending.deadline;
+        self.phase = Phase::Leaving(ending);
+        for record in self.workers.values_mut() {
+            record.ended_by_master = true;
+            record.send_away(now, deadline, &self.limits, orders);
+        }
+    }
+
+    fn cancel_backoffs(&mut self) {
+        for slot in self.slots.values_mut() {
+            if matches!(slot.content, Content::Backoff { .. }) {
+                slot.content = Content::Stopped;
+            }
+        }
+    }
+
+    /// Gives the last order once nothing lives.
+    pub(super) fn finish_if_alone(&mut self, orders: &mut Vec<Order>) {
+        if !self.workers.is_empty() {
+            return;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Finished) {
+            Phase::ClosingServers(ending) | Phase::Leaving(ending) => {
+                orders.push(Order::Finish(ending.outcome));
+            }
+            other @ (Phase::Running | Phase::Finished) => self.phase = other,
+        }
+    }
+}

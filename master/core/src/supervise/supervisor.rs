@@ -1,0 +1,209 @@
+//! The supervisor itself: facts in, orders out.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::exit::ExitStatus;
+use super::fact::Fact;
+use super::limits::Limits;
+use super::order::{Announcement, Order};
+use super::record::Record;
+use super::shutdown::Phase;
+use super::slot::Slot;
+use super::worker_state::{SlotState, WorkerEvent, WorkerState};
+use crate::id::{SlotId, WorkerId};
+
+/// Decides which worker process should be alive.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) limits: Limits,
+    /// Whether somebody waits at a terminal, to whom a failed start is an answer.
+    pub(super) foreground: bool,
+    pub(super) phase: Phase,
+    /// Who is not reaped yet. Enters with `Order::Spawn`, leaves with `Fact::Exited` or
+    /// `Fact::SpawnFailed`; bounded by the number of slots, since each holds at most one.
+    pub(super) workers: BTreeMap<WorkerId, Record>,
+    /// Wanted slots, and those whose worker is still to go.
+    pub(super) slots: BTreeMap<SlotId, Slot>,
+    /// The number given last; 0 before the first.
+    pub(super) last_worker: u32,
+    /// Whether a managed worker was ever ready.
+    pub(super) was_ever_ready: bool,
+    pub(super) was_ready_announced: bool,
+}
+
+impl Supervisor {
+    /// Returns a supervisor that wants nothing yet.
+    ///
+    /// In the foreground it gives up when no worker comes up at all.
+    #[must_use]
+    pub fn new(limits: Limits, foreground: bool) -> Self {
+        Self {
+            limits,
+            foreground,
+            phase: Phase::Running,
+            workers: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            last_worker: 0,
+            was_ever_ready: false,
+            was_ready_announced: false,
+        }
+    }
+
+    /// Takes one fact and appends what is to be done about it.
+    ///
+    /// Afterwards no deadline is due, so that a shell which sleeps until [`Self::deadline`]
+    /// never spins.
+    pub fn handle(&mut self, now: Instant, fact: Fact, orders: &mut Vec<Order>) {
+        if self.phase.is_finished() {
+            return;
+        }
+        // The fact comes first: a worker that exits at its deadline needs no signal.
+        self.take(now, fact, orders);
+        self.announce_ready(orders);
+        self.give_up_if_hopeless(now, orders);
+        self.act_on_deadlines(now, orders);
+        self.finish_if_alone(orders);
+    }
+
+    /// Returns when the next `Fact::Tick` is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let workers = self.workers.values().filter_map(Record::deadline);
+        let slots = self.slots.values().filter_map(Slot::deadline);
+        workers.chain(slots).chain(self.phase.deadline()).min()
+    }
+
+    /// Returns the state of a worker that is not reaped yet.
+    #[must_use]
+    pub fn state(&self, worker: WorkerId) -> Option<WorkerState> {
+        self.workers.get(&worker).map(|record| record.state)
+    }
+
+    /// Returns the place of a worker that is not reaped yet.
+    #[must_use]
+    pub fn slot_of(&self, worker: WorkerId) -> Option<SlotId> {
+        self.workers.get(&worker).map(|record| record.slot)
+    }
+
+    /// Tells whether a worker that is not reaped yet leaves because it, or the master, wanted
+    /// so. Of a reaped one [`Announcement::Exited`] tells.
+    #[must_use]
+    pub fn exited_after_disconnect(&self, worker: WorkerId) -> bool {
+        self.workers
+            .get(&worker)
+            .is_some_and(|record| record.exited_after_disconnect)
+    }
+
+    /// Returns every worker that is not reaped yet, by number.
+    pub fn workers(&self) -> impl Iterator<Item = (WorkerId, &Record)> {
+        self.workers
+            .iter()
+            .map(|(&worker, record)| (worker, record))
+    }
+
+    /// Returns every slot there is, by number.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotId, SlotState)> {
+        self.slots.iter().map(|(&id, slot)| (id, slot.state()))
+    }
+
+    fn take(&mut self, now: Instant, fact: Fact, orders: &mut Vec<Order>) {
+        match fact {
+            Fact::ScaleAsked(count) => self.scale(now, count, orders),
+            Fact::ForkAsked => self.fork(now, orders),
+            Fact::Spawned { worker, pid } => self.with(worker, |w, _| w.spawned(pid, orders)),
+            Fact::SpawnFailed { worker } => self.spawn_failed(now, worker, orders),
+            Fact::Online(worker) => {
+                self.with(worker, |w, _| {
+                    w.state = w.state.next(WorkerEvent::CameOnline)
+                });
+            }
+            Fact::Listening(worker) => self.listening(worker),
+            Fact::DisconnectAsked(worker) => self.disconnect(now, worker, orders),
+            Fact::LeavingVoluntarily(worker) => {
+                let deadline = self.drain_deadline(now);
+                self.with(worker, |w, _| w.leave_voluntarily(deadline));
+            }
+            Fact::ChannelClosed(worker) => self.with(worker, |w, l| w.channel_closed(now, l)),
+            Fact::Breached(worker) => self.with(worker, |w, _| w.kill(orders)),
+            Fact::KillAsked { worker, signal } => self.with(worker, |w, _| {
+                w.ended_by_master |= signal != 0;
+                w.signal(signal, orders);
+            }),
+            Fact::Exited { worker, status } => self.exited(now, worker, status, orders),
+            Fact::ShutdownAsked => self.shut_down(now, orders),
+            Fact::ServersClosed => self.servers_closed(now, orders),
+            Fact::Tick => {} // Whatever is due is done after every fact.
+        }
+    }
+
+    /// Does something to a worker, unless it is gone.
+    fn with(&mut self, worker: WorkerId, act: impl FnOnce(&mut Record, &Limits)) {
+        if let Some(record) = self.workers.get_mut(&worker) {
+            act(record, &self.limits);
+        }
+    }
+
+    fn listening(&mut self, worker: WorkerId) {
+        let Some(record) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        record.state = record.state.next(WorkerEvent::Listened);
+        // One that already leaves is of no use, so its late word does not count as ready.
+        if record.state != WorkerState::Listening {
+            return;
+        }
+        record.was_ready = true;
+        if record.managed {
+            self.was_ever_ready = true;
+            if let Some(slot) = self.slots.get_mut(&record.slot) {
+                slot.restart.became_ready();
+            }
+        }
+    }
+
+    fn disconnect(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {
+        let deadline = self.drain_deadline(now);
+        self.with(worker, |record, _| {
+            record.ended_by_master = true;
+            record.drain(deadline, orders);
+        });
+    }
+
+    /// Returns the deadline of a drain that begins now: that of the shutdown, if it is nearer.
+    pub(super) fn drain_deadline(&self, now: Instant) -> Option<Instant> {
+        let own = now.checked_add(self.limits.drain_timeout);
+        self.phase.drain_limit().or(own)
+    }
+
+    fn spawn_failed(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {
+        if let Some(record) = self.workers.remove(&worker) {
+            // It never ran, so whatever the master wanted of it did not cause this.
+            let verdict = self.boot_failed(record.slot);
+            self.vacate(now, record.slot, verdict, orders);
+        }
+    }
+
+    fn exited(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        status: ExitStatus,
+        orders: &mut Vec<Order>,
+    ) {
+        let Some(record) = self.workers.remove(&worker) else {
+            return;
+        };
+        orders.push(Order::Announce(Announcement::Exited {
+            worker,
+            slot: record.slot,
+            status,
+            exited_after_disconnect: record.exited_after_disconnect,
+        }));
+        if record.was_cut {
+            self.phase.note_cut();
+        }
+        let verdict = self.judge(now, &record);
+        self.vacate(now, record.slot, verdict, orders);
+    }
+}
