@@ -1,1 +1,46 @@
-//! maitred.
+//! A master that hands every connection to the next worker process.
+//!
+//! It is what Node's `cluster` does, for Rust programs: the *primary* accepts connections and
+//! passes each socket to its workers in turn; a worker that dies takes no waiting connection
+//! with it. This crate is the primary's side; workers link `maitred-worker`.
+//!
+//! ```no_run
+//! use maitred::{Cluster, Event, Settings};
+//!
+//! # async fn example() -> Result<(), maitred::ClusterError> {
+//! // Without `exec` the program runs itself as its workers; see `examples/http_cluster.rs`.
+//! let cluster = Cluster::setup_primary(Settings::new().exec("./my-server"))?;
+//! for _ in 0..4 {
+//!     cluster.fork([("ROLE", "web")]).await?;
+//! }
+//! let mut events = cluster.events();
+//! while let Some(event) = events.next().await {
+//!     if let Event::Exit { worker, exited_after_disconnect: false, .. } = event {
+//!         eprintln!("worker {worker} died; starting another");
+//!         cluster.fork([("ROLE", "web")]).await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
+//!
+//! Two pure state machines in `maitred-core` decide; the shell here does the I/O. Read
+//! `ARCHITECTURE.md` for the journey of one connection, then `shell/mod.rs`.
+
+mod cluster;
+mod event;
+mod settings;
+mod shell;
+mod worker;
+
+pub use cluster::{Cluster, ClusterError, Events, is_primary, is_worker};
+pub use event::Event;
+pub use maitred_core::dispatch::{PolicyName, Snapshot, replay};
+pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
+pub use maitred_core::supervise::{ExitStatus, Limits, Outcome, WorkerState};
+pub use settings::{
+    INSTANCES_MAX, KEEPALIVE_GRACE, Output, PENDING_MAX, Settings, WINDOW, WINDOW_MAX,
+};
+pub use worker::{MESSAGE_MAX, SendError, Worker, WorkerStatus};

@@ -179,6 +179,17 @@ pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Copies a descriptor of this process that is known by its number only.
+///
+/// # Errors
+///
+/// `EBADF` when nothing is open at that number; else those of fcntl(2).
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    borrow(number)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?
+        .try_clone_to_owned()
+}
+
 /// Types that own one open descriptor from birth to drop, and cannot exchange it.
 pub trait Owner: AsRawFd + sealed::Sealed {}
 

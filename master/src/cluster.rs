@@ -1,0 +1,367 @@
+//! The cluster as its owner sees it: Node's `cluster` module, in Rust.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use maitred_core::dispatch::Snapshot;
+use maitred_core::id::WorkerId;
+use maitred_core::supervise::Outcome;
+use maitred_protocol::environment;
+use thiserror::Error;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::event::Event;
+use crate::settings::{Settings, WINDOW_MAX};
+use crate::shell::command::{self, Command};
+use crate::shell::event_loop::{self, Inlets};
+use crate::shell::master::{Master, Outlets};
+use crate::shell::orphans::Orphans;
+use crate::shell::output::Outputs;
+use crate::shell::process::Spawner;
+use crate::shell::report;
+use crate::shell::trace::Trace;
+use crate::worker::Worker;
+
+/// Events kept for a listener that is slow to take them; older ones are lost, and counted.
+const EVENTS_KEPT: usize = 4096;
+
+/// How long to wait at the end for workers' last lines of output. They are in the pipes by
+/// then; only a grandchild that lives on holds one open.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// Returns whether this process is a worker: it was started by a master.
+#[must_use]
+pub fn is_worker() -> bool {
+    environment::is_worker()
+}
+
+/// Returns whether this process is no worker: it may become a primary.
+#[must_use]
+pub fn is_primary() -> bool {
+    !is_worker()
+}
+
+/// Why a cluster could not be set up or asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// This process is a worker; a worker cannot be a primary under the same roof.
+    #[error("set up a primary: this process is a worker")]
+    IsWorker,
+    /// A setting is out of its range.
+    #[error("set up a primary: {0}")]
+    Setting(String),
+    /// The master has ended: it was shut down.
+    #[error("ask the master: it has ended")]
+    Ended,
+    /// The system refused a thread, a runtime or a file.
+    #[error("start the master: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running master and its workers.
+///
+/// The master runs on threads of its own, so that nothing this program does can hold up a
+/// connection. When the last handle (this and every [`Worker`]) is dropped, the master drains
+/// its workers; when the process ends, the workers see their channels close and end too.
+#[derive(Debug)]
+pub struct Cluster {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<Event>,
+    /// Holds everything since the start, for the first who asks.
+    first_events: Mutex<Option<broadcast::Receiver<Event>>>,
+    outcome: watch::Receiver<Option<Outcome>>,
+    outputs: Outputs,
+}
+
+impl Cluster {
+    /// Starts a master with no workers yet. In Node's words: makes this process the primary.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`], each with what is wrong.
+    pub fn setup_primary(settings: Settings) -> Result<Self, ClusterError> {
+        Self::start(settings, false)
+    }
+
+    /// As [`setup_primary`](Self::setup_primary), for a program that is nothing but a
+    /// cluster: if no first worker comes up, or every one is given up, the master ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`], each with what is wrong.
+    pub fn foreground(settings: Settings) -> Result<Self, ClusterError> {
+        Self::start(settings, true)
+    }
+
+    fn start(settings: Settings, foreground: bool) -> Result<Self, ClusterError> {
+        if is_worker() {
+            return Err(ClusterError::IsWorker);
+        }
+        let settings = complete(settings)?;
+        let trace = settings.trace.as_deref().map(Trace::create).transpose()?;
+        let outputs = Outputs::start()?;
+        let (reporter, reports) = mpsc::channel(report::QUEUE);
+        let (asker, commands) = mpsc::channel(command::QUEUE);
+        let (events, first_events) = broadcast::channel(EVENTS_KEPT);
+        let outlets = Outlets {
+            spawner: Spawner::start(reporter.clone())?,
+            reports: reporter,
+            events: events.clone(),
+            commands: asker.downgrade(),
+            outputs: outputs.clone(),
+            trace,
+        };
+        let (ended, outcome) = watch::channel(None);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let master = Master::new(settings, outlets, foreground);
+        thread::Builder::new()
+            .name("maitred-dispatch".into())
+            .spawn(move || {
+                let ran = runtime.block_on(async {
+                    let orphans = Orphans::new()?;
+                    Ok::<_, io::Error>(
+                        event_loop::run(
+                            master,
+                            Inlets {
+                                reports,
+                                commands,
+                                orphans,
+                            },
+                        )
+                        .await,
+                    )
+                });
+                // Without its signal handler the loop never ran, so nothing was done.
+                ended.send_replace(Some(ran.unwrap_or(Outcome::Done)));
+            })?;
+        let first_events = Mutex::new(Some(first_events));
+        // Nobody listens yet, but the first listener will hear it.
+        events.send(Event::Setup).map(drop).unwrap_or_default();
+        Ok(Self {
+            commands: asker,
+            events,
+            first_events,
+            outcome,
+            outputs,
+        })
+    }
+
+    /// Changes settings for workers that are started from now on; what is not set stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Setting`] and [`ClusterError::Ended`].
+    pub async fn setup(&self, settings: Settings) -> Result<(), ClusterError> {
+        check(&settings)?;
+        self.ask(Command::Setup(Box::new(settings))).await
+    }
+
+    /// Starts one worker, with these variables besides the settings'. It is not replaced
+    /// when it ends: as in Node, that is the caller's to decide.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`]. That a program cannot be started is an [`Event::SpawnFailed`].
+    pub async fn fork<K, V>(
+        &self,
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Worker, ClusterError>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let env: BTreeMap<OsString, OsString> = env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        self.inquire(|reply| Command::Fork { env, reply }).await
+    }
+
+    /// Keeps `workers` workers alive: starts what is missing, drains what is too much, and
+    /// replaces whichever dies.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn scale(&self, workers: u32) -> Result<(), ClusterError> {
+        self.ask(Command::Scale(workers)).await
+    }
+
+    /// Returns the workers that are alive, or being started, by number.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn workers(&self) -> Result<BTreeMap<WorkerId, Worker>, ClusterError> {
+        let workers: Vec<Worker> = self.inquire(Command::Workers).await?;
+        Ok(workers
+            .into_iter()
+            .map(|worker| (worker.id(), worker))
+            .collect())
+    }
+
+    /// Asks every worker to leave, and returns when none is left and every listener is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn disconnect(&self) -> Result<(), ClusterError> {
+        self.inquire(Command::DisconnectAll).await
+    }
+
+    /// Describes the dispatcher's state: rings, queues, counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn snapshot(&self) -> Result<Snapshot, ClusterError> {
+        self.inquire(Command::Snapshot).await
+    }
+
+    /// Returns the events from now on; the first who asks gets them from the very start.
+    pub fn events(&self) -> Events {
+        let mut first = self
+            .first_events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let inner = first.take().unwrap_or_else(|| self.events.subscribe());
+        Events {
+            inner,
+            outcome: self.outcome.clone(),
+            missed: 0,
+        }
+    }
+
+    /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it
+    /// ended. May be called while another call waits; they end together.
+    pub async fn shutdown(&self) -> Outcome {
+        // If the master has ended already, its outcome says how.
+        self.ask(Command::Shutdown).await.unwrap_or_default();
+        self.finished().await
+    }
+
+    /// Waits until the master has ended, for whatever reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn finished(&self) -> Outcome {
+        let mut outcome = self.outcome.clone();
+        let ended = outcome
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|outcome| outcome.clone());
+        self.outputs.settle(LAST_OUTPUT).await;
+        // The dispatch thread cannot end without saying how, unless it panicked.
+        ended.unwrap_or(Outcome::Cut)
+    }
+
+    /// Returns the last lines that a worker printed, if its output is read here; also for a
+    /// while after its death.
+    #[must_use]
+    pub fn last_lines(&self, worker: WorkerId) -> Vec<String> {
+        self.outputs.last_lines(worker)
+    }
+
+    /// Returns how many lines of workers' output were dropped since nobody took them in time.
+    #[must_use]
+    pub fn dropped_lines(&self) -> usize {
+        self.outputs.dropped_lines()
+    }
+
+    async fn ask(&self, command: Command) -> Result<(), ClusterError> {
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| ClusterError::Ended)
+    }
+
+    async fn inquire<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ClusterError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(command(reply)).await?;
+        answer.await.map_err(|_| ClusterError::Ended)
+    }
+}
+
+/// The events of a cluster, in order.
+#[derive(Debug)]
+pub struct Events {
+    inner: broadcast::Receiver<Event>,
+    outcome: watch::Receiver<Option<Outcome>>,
+    missed: u64,
+}
+
+impl Events {
+    /// Waits for the next event; `None` after the master's last.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.inner.recv() => received,
+                // All events were sent before the outcome, and none is left.
+                _ = self.outcome.wait_for(Option::is_some) => match self.inner.try_recv() {
+                    Ok(event) => Ok(event),
+                    Err(_) => return None,
+                },
+            };
+            match received {
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(count)) => self.missed += count,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Returns how many events were lost because they were not taken in time.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// Fills in what Node would: the running program, with its arguments.
+fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
+    check(&settings)?;
+    if settings.exec.is_none() {
+        // Resolved once, now: after a deploy the running file's name reads "(deleted)".
+        settings.exec = Some(std::env::current_exe()?);
+        if settings.args.is_none() {
+            settings.args = Some(std::env::args_os().skip(1).collect());
+        }
+    }
+    Ok(settings)
+}
+
+fn check(settings: &Settings) -> Result<(), ClusterError> {
+    if let Some(window) = settings.window
+        && !(1..=WINDOW_MAX).contains(&window)
+    {
+        let reason = format!("the window is {window}, but must be between 1 and {WINDOW_MAX}");
+        return Err(ClusterError::Setting(reason));
+    }
+    if settings
+        .exec
+        .as_ref()
+        .is_some_and(|exec| *exec == PathBuf::new())
+    {
+        return Err(ClusterError::Setting("the program's name is empty".into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! What happens in a cluster, as its owner sees it: Node's events and a few more.
+
+use maitred_core::id::{ServerId, SlotId, WorkerId};
+use maitred_core::supervise::ExitStatus;
+use serde::Serialize;
+use serde_json::Value;
+
+/// One event of a cluster.
+///
+/// The first seven bear Node's names. Their order for one worker is Node's too: `fork`,
+/// `online`, `listening`, then `disconnect` and `exit`, of which the last is always `exit`
+/// here (Node leaves that open).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Settings were laid down or changed.
+    Setup,
+    /// A worker process was started.
+    Fork {
+        /// Its number.
+        worker: WorkerId,
+        /// Its place.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker has greeted the master.
+    Online {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker listens on a server.
+    Listening {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+        /// The address, with the real port.
+        address: String,
+    },
+    /// A worker's program sent a message.
+    Message {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+        /// What it said.
+        message: Value,
+    },
+    /// A worker's channel is closed.
+    Disconnect {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker's process has ended and was reaped.
+    Exit {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process; 0 if it never started.
+        pid: u32,
+        /// How it ended.
+        #[serde(flatten)]
+        status: ExitStatus,
+        /// It left because it was asked to, or because it wanted to and said so.
+        exited_after_disconnect: bool,
+    },
+    /// A worker could not be started.
+    SpawnFailed {
+        /// Its number, which no process bears.
+        worker: WorkerId,
+        /// The system's words.
+        reason: String,
+    },
+    /// All first workers listen.
+    Ready {
+        /// How many there are.
+        workers: usize,
+    },
+    /// A listener was opened.
+    ServerOpened {
+        /// Its name.
+        server: ServerId,
+        /// The address, with the real port.
+        address: String,
+    },
+    /// A listener was closed.
+    ServerClosed {
+        /// Its name.
+        server: ServerId,
+    },
+    /// Accepting failed in a way that time may mend; it is tried again shortly.
+    AcceptPaused {
+        /// On which server.
+        server: ServerId,
+        /// The system's words.
+        reason: String,
+    },
+    /// A worker could not be asked to listen where it wanted.
+    ListenFailed {
+        /// Which worker asked.
+        worker: WorkerId,
+        /// The errno it was told.
+        errno: i32,
+        /// The system's words.
+        reason: String,
+    },
+    /// A worker broke the protocol and is being killed.
+    Breached {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+        /// What it did.
+        reason: String,
+    },
+    /// A connection was closed unserved.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// A program that does not come up is started again only after a pause.
+    BackingOff {
+        /// Which place.
+        slot: SlotId,
+        /// How long, in milliseconds.
+        delay_ms: u64,
+        /// How often in a row it has failed.
+        failures: u32,
+    },
+    /// A place is given up: its program failed too often in a row before it was ready.
+    Errored {
+        /// Which place.
+        slot: SlotId,
+    },
+    /// A worker passed its drain deadline and is being ended; what it held is cut.
+    CutAtDeadline {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+    },
+    /// The shutdown began: no more workers are started, and what the backlog holds is served.
+    ShuttingDown,
+}
+
+impl Event {
+    /// Returns the event's name, as it stands in its JSON form.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Fork { .. } => "fork",
+            Self::Online { .. } => "online",
+            Self::Listening { .. } => "listening",
+            Self::Message { .. } => "message",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Exit { .. } => "exit",
+            Self::SpawnFailed { .. } => "spawn_failed",
+            Self::Ready { .. } => "ready",
+            Self::ServerOpened { .. } => "server_opened",
+            Self::ServerClosed { .. } => "server_closed",
+            Self::AcceptPaused { .. } => "accept_paused",
+            Self::ListenFailed { .. } => "listen_failed",
+            Self::Breached { .. } => "breached",
+            Self::Refused { .. } => "refused",
+            Self::BackingOff { .. } => "backing_off",
+            Self::Errored { .. } => "errored",
+            Self::CutAtDeadline { .. } => "cut_at_deadline",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Makes listening sockets: from an address to a descriptor.
+//!
+//! Never with SO_REUSEPORT: a second process of the same user could then bind the same port
+//! without an error and take a share of the connections.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use maitred_protocol::fd;
+use maitred_protocol::message::{BoundAddress, ListenAddress, ListenOptions};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
+    getsockname, listen, socket_with, sockopt,
+};
+
+/// Asks the kernel for its longest backlog: it cuts this down to `net.core.somaxconn`.
+///
+/// The backlog is where connections wait while all workers are busy; it costs no descriptor
+/// there and keeps its order. Node asks for 511.
+const BACKLOG_LONGEST: i32 = i32::MAX;
+
+/// Longest path that a Unix socket's address holds, without the final NUL (unix(7)).
+const UNIX_PATH_MAX: usize = 107;
+
+/// A socket that was bound.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) socket: OwnedFd,
+    pub(crate) address: BoundAddress,
+}
+
+/// Binds what a worker asked for, and listens on it unless it is UDP.
+///
+/// # Errors
+///
+/// Those of socket(2), bind(2) and listen(2), for the worker to be told.
+pub(crate) fn open(
+    address: &ListenAddress,
+    options: ListenOptions,
+    inherited: &[RawFd],
+) -> io::Result<Bound> {
+    match address {
+        ListenAddress::Tcp(address) => tcp(*address, options),
+        ListenAddress::TcpAny { port } => tcp_any(*port, options),
+        ListenAddress::Udp(address) => udp(*address, options),
+        ListenAddress::Unix(path) => unix(path, options),
+        ListenAddress::Inherited { descriptor } => inherit(*descriptor, inherited),
+    }
+}
+
+/// Removes what a bound server leaves behind in the file system.
+pub(crate) fn clean_up(address: &BoundAddress) {
+    if let BoundAddress::Unix(path) = address {
+        // Someone else may have removed or replaced it already; that is theirs to sort out.
+        std::fs::remove_file(path).unwrap_or_default();
+    }
+}
+
+fn tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
+    let socket = inet(address, SocketType::STREAM, options)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, backlog(options))?;
+    let address = local_address(&socket)?;
+    Ok(Bound {
+        socket,
+        address: BoundAddress::Ip(address),
+    })
+}
+
+fn tcp_any(port: u16, options: ListenOptions) -> io::Result<Bound> {
+    let dual = tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), options);
+    match dual {
+        Err(error) if lacks_ipv6(&error) => {
+            tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), options)
+        }
+        other => other,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
+}
+
+fn udp(address: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
+    let socket = inet(address, SocketType::DGRAM, options)?;
+    bind(&socket, &address)?;
+    let address = local_address(&socket)?;
+    Ok(Bound {
+        socket,
+        address: BoundAddress::Ip(address),
+    })
+}
+
+fn inet(address: SocketAddr, kind: SocketType, options: ListenOptions) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, kind, flags(), None)?;
+    if address.is_ipv6() {
+        // Said either way: the system's default is an administrator's choice.
+        sockopt::set_ipv6_v6only(&socket, options.ipv6_only)?;
+    }
+    Ok(socket)
+}
+
+fn flags() -> SocketFlags {
+    SocketFlags::CLOEXEC | SocketFlags::NONBLOCK
+}
+
+fn backlog(options: ListenOptions) -> i32 {
+    options.backlog.map_or(BACKLOG_LONGEST, |length| {
+        i32::try_from(length).unwrap_or(BACKLOG_LONGEST)
+    })
+}
+
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(getsockname(socket)?)?)
+}
+
+fn unix(path: &Path, options: ListenOptions) -> io::Result<Bound> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None)?;
+    let place = Place::of(path)?;
+    let outcome = bind(&socket, &place.address);
+    if outcome == Err(Errno::ADDRINUSE) && is_stale(path, &place.address) {
+        std::fs::remove_file(path)?;
+        bind(&socket, &place.address)?;
+    } else {
+        outcome?;
+    }
+    widen(path, options)?;
+    listen(&socket, backlog(options))?;
+    Ok(Bound {
+        socket,
+        address: BoundAddress::Unix(path.to_owned()),
+    })
+}
+
+/// How to name a path to the kernel: directly, or if it is too long, by way of its directory.
+struct Place {
+    address: SocketAddrUnix,
+    /// Keeps `/proc/self/fd/N` valid until bind and connect are done.
+    _directory: Option<OwnedFd>,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().len() <= UNIX_PATH_MAX {
+            return Ok(Self {
+                address: SocketAddrUnix::new(path)?,
+                _directory: None,
+            });
+        }
+        // A socket's address holds no more, but the file system does: name the directory by
+        // a descriptor and only the file by its name.
+        let too_long = || io::Error::from(Errno::NAMETOOLONG);
+        let name = path.file_name().ok_or_else(too_long)?;
+        let parent = path.parent().ok_or_else(too_long)?;
+        let open = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(parent, open, Mode::empty())?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+        Ok(Self {
+            address: SocketAddrUnix::new(short)?,
+            _directory: Some(directory),
+        })
+    }
+}
+
+/// Returns whether a path is a socket that nobody listens on: a crashed program's.
+fn is_stale(path: &Path, address: &SocketAddrUnix) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None);
+    is_socket && probe.is_ok_and(|probe| connect(&probe, address) == Err(Errno::CONNREFUSED))
+}
+
+fn widen(path: &Path, options: ListenOptions) -> io::Result<()> {
+    let readable = if options.readable_all { 0o444 } else { 0 };
+    let writable = if options.writable_all { 0o222 } else { 0 };
+    if readable | writable == 0 {
+        return Ok(());
+    }
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    permissions.set_mode(permissions.mode() | readable | writable);
+    std::fs::set_permissions(path, permissions)
+}
+
+fn inherit(number: RawFd, inherited: &[RawFd]) -> io::Result<Bound> {
+    // A worker may name only sockets that were meant for workers: the master's own (its
+    // control socket, other workers' channels) are none of them.
+    if !inherited.contains(&number) {
+        return Err(Errno::INVAL.into());
+    }
+    let socket = fd::duplicate(number)?;
+    if !sockopt::socket_acceptconn(&socket)? {
+        return Err(Errno::INVAL.into());
+    }
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    let address = bound_address(&getsockname(&socket)?)?;
+    Ok(Bound { socket, address })
+}
+
+fn bound_address(address: &SocketAddrAny) -> io::Result<BoundAddress> {
+    if let Ok(unix) = SocketAddrUnix::try_from(address.clone()) {
+        let path = unix
+            .path()
+            .map(|path| PathBuf::from(os_string(path.to_bytes())));
+        return Ok(BoundAddress::Unix(path.unwrap_or_default()));
+    }
+    Ok(BoundAddress::Ip(SocketAddr::try_from(address.clone())?))
+}
+
+fn os_string(bytes: &[u8]) -> &std::ffi::OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+}
+
+/// One turn of accept4: a socket, or what its failure means.
+///
+/// # Errors
+///
+/// Those of accept4(2); [`super::acceptor::classify`] says what follows.
+pub(crate) fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    // Non-blocking from birth: a worker's runtime relies on it, and a blocking descriptor
+    // would freeze a whole event loop in one write to a stalled client.
+    let (socket, client) = rustix::net::acceptfrom_with(listener, flags())?;
+    Ok((
+        socket,
+        client.and_then(|address| SocketAddr::try_from(address).ok()),
+    ))
+}

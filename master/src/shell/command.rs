@@ -1,0 +1,46 @@
+//! What the cluster's owner asks of the event loop.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use maitred_core::dispatch::Snapshot;
+use maitred_core::id::WorkerId;
+use tokio::sync::oneshot;
+
+use crate::settings::Settings;
+use crate::worker::{SendError, Worker};
+
+/// Commands that may wait for the event loop; whoever asks for more waits.
+pub(crate) const QUEUE: usize = 256;
+
+/// One wish of the cluster's owner.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Lay these settings over those in force.
+    Setup(Box<Settings>),
+    /// Keep this many workers alive.
+    Scale(u32),
+    /// Start one worker that is not replaced when it ends.
+    Fork {
+        env: BTreeMap<OsString, OsString>,
+        reply: oneshot::Sender<Worker>,
+    },
+    /// Send a user message, as JSON text.
+    Send {
+        worker: WorkerId,
+        json: String,
+        reply: oneshot::Sender<Result<(), SendError>>,
+    },
+    /// Drain one worker.
+    Disconnect(WorkerId),
+    /// Drain all workers, and answer when none is left.
+    DisconnectAll(oneshot::Sender<()>),
+    /// Signal a worker's process group.
+    Kill { worker: WorkerId, signal: i32 },
+    /// List the workers that are alive.
+    Workers(oneshot::Sender<Vec<Worker>>),
+    /// Describe the dispatcher's state.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// Drain everything and end.
+    Shutdown,
+}

@@ -1,0 +1,294 @@
+//! What workers say, and what they are answered: one method per word of the protocol.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use maitred_core::dispatch::Input;
+use maitred_core::id::{ServerId, WorkerId};
+use maitred_core::supervise::Fact;
+use maitred_protocol::message::{ServerOutcome, ServerQuery, UserMessage, Welcome};
+use maitred_protocol::native::Encoded;
+use maitred_protocol::version::PROTOCOL_VERSION;
+use maitred_protocol::{MasterToWorker, WorkerToMaster};
+use nix::libc;
+
+use super::master::Master;
+use super::worker_link::{Cargo, Waiting};
+use crate::event::Event;
+use crate::worker::SendError;
+
+/// Messages kept for a worker that has not said hello yet.
+///
+/// A program takes some milliseconds to do so; who sends more than this meanwhile is told
+/// that the queue is full.
+const EARLY_MAX: usize = 256;
+
+impl Master {
+    /// Hears one message. Messages of a worker that is unknown by now are dropped.
+    pub(super) fn hear(&mut self, now: Instant, worker: WorkerId, message: WorkerToMaster) {
+        if !self.members.contains_key(&worker) {
+            return;
+        }
+        match message {
+            WorkerToMaster::Hello { .. } => self.greet(now, worker),
+            WorkerToMaster::Online => self.came_online(now, worker),
+            WorkerToMaster::QueryServer(query) => self.answer_query(now, worker, &query),
+            WorkerToMaster::Listening { server } => self.listens(now, worker, server),
+            WorkerToMaster::Close { server } => self.closed_by(now, worker, server),
+            WorkerToMaster::Ack { handoff } => self.dispatch(now, Input::Acked { worker, handoff }),
+            WorkerToMaster::Reject { handoff, .. } => {
+                self.dispatch(now, Input::Rejected { worker, handoff });
+            }
+            WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
+            WorkerToMaster::ExitedAfterDisconnect => self.leaves(now, worker),
+            WorkerToMaster::User(message) => self.user_message(worker, &message),
+            // Nobody pings yet; the heartbeat will.
+            WorkerToMaster::Pong { .. } => {}
+            WorkerToMaster::Statistics(statistics) => {
+                if let Some(member) = self.members.get(&worker) {
+                    member
+                        .status
+                        .send_modify(|status| status.statistics = statistics);
+                }
+            }
+        }
+    }
+
+    /// Answers hello. From here on the worker can be told things, the early ones first.
+    fn greet(&mut self, now: Instant, worker: WorkerId) {
+        let window = self.window();
+        let Some(member) = self.members.get_mut(&worker) else {
+            return;
+        };
+        member.greeted = true;
+        let (slot, generation) = (member.slot, member.generation);
+        let early = std::mem::take(&mut member.early);
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            worker,
+            slot,
+            generation,
+            window,
+        };
+        self.tell(now, worker, MasterToWorker::Welcome(welcome));
+        for message in early {
+            self.tell(now, worker, message);
+        }
+        self.dispatch(now, Input::Joined { worker, window });
+    }
+
+    fn came_online(&mut self, now: Instant, worker: WorkerId) {
+        let pid = self.pid_of(worker);
+        self.announce(Event::Online { worker, pid });
+        self.supervise(now, Fact::Online(worker));
+    }
+
+    fn answer_query(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) {
+        let policy = self.policy();
+        let granted = if self.closing.is_some() {
+            Err(io::Error::from_raw_os_error(libc::ESHUTDOWN))
+        } else {
+            self.servers
+                .grant(worker, query, policy, &self.settings.inherited)
+        };
+        let (outcome, socket) = match granted {
+            Ok(grant) => {
+                if grant.new {
+                    self.server_opened(now, grant.server);
+                }
+                self.describe(grant.server)
+            }
+            Err(error) => (self.listen_failed(worker, &error), None),
+        };
+        let message = MasterToWorker::ServerReply {
+            query: query.query,
+            outcome,
+        };
+        self.tell_with(now, worker, message, socket);
+    }
+
+    fn server_opened(&mut self, now: Instant, server: ServerId) {
+        let Some(entry) = self.servers.get(server) else {
+            return;
+        };
+        let (policy, address) = (entry.policy, entry.bound.to_string());
+        let pending_max = self.pending_max();
+        self.dispatch(
+            now,
+            Input::ServerOpened {
+                server,
+                policy,
+                pending_max,
+            },
+        );
+        self.announce(Event::ServerOpened { server, address });
+    }
+
+    fn listen_failed(&self, worker: WorkerId, error: &io::Error) -> ServerOutcome {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        self.announce(Event::ListenFailed {
+            worker,
+            errno,
+            reason: error.to_string(),
+        });
+        ServerOutcome::Refused { errno }
+    }
+
+    /// Says what a worker gets that asked for this server.
+    fn describe(&self, server: ServerId) -> (ServerOutcome, Option<OwnedFd>) {
+        let Some(entry) = self.servers.get(server) else {
+            return (ServerOutcome::Refused { errno: libc::EBADF }, None);
+        };
+        let (bound, data) = (entry.bound.clone(), entry.data.clone());
+        match entry.share() {
+            None => (
+                ServerOutcome::HandedOver {
+                    server,
+                    bound,
+                    data,
+                },
+                None,
+            ),
+            Some(Ok(socket)) => (
+                ServerOutcome::Shared {
+                    server,
+                    bound,
+                    data,
+                },
+                Some(socket),
+            ),
+            Some(Err(error)) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EMFILE);
+                (ServerOutcome::Refused { errno }, None)
+            }
+        }
+    }
+
+    fn listens(&mut self, now: Instant, worker: WorkerId, server: ServerId) {
+        if !self.servers.holds(worker, server) {
+            self.expel_for(
+                now,
+                worker,
+                "it listens on a server that it was not granted",
+            );
+            return;
+        }
+        let address = self
+            .servers
+            .get(server)
+            .map(|entry| entry.bound.to_string());
+        let address = address.unwrap_or_default();
+        let pid = self.pid_of(worker);
+        // First the ring, then the word: who hears `listening` may connect at once.
+        self.dispatch(now, Input::Listening { worker, server });
+        self.announce(Event::Listening {
+            worker,
+            pid,
+            address,
+        });
+        self.supervise(now, Fact::Listening(worker));
+    }
+
+    /// A worker closed its listener. The server goes with its last holder, unless that one is
+    /// leaving: then a successor will want it, and clients wait in the backlog meanwhile.
+    fn closed_by(&mut self, now: Instant, worker: WorkerId, server: ServerId) {
+        self.dispatch(now, Input::Closed { worker, server });
+        let abandoned = self.servers.give_back(worker, server);
+        if abandoned && !self.is_leaving(worker) {
+            self.close_server(now, server);
+        }
+    }
+
+    fn leaves(&mut self, now: Instant, worker: WorkerId) {
+        self.supervise(now, Fact::LeavingVoluntarily(worker));
+        self.dispatch(now, Input::Draining(worker));
+        self.tell(now, worker, MasterToWorker::ExitedAfterDisconnectAck);
+    }
+
+    fn user_message(&self, worker: WorkerId, message: &UserMessage) {
+        // The library sends nothing but JSON; what is none was meant for nobody.
+        if let Ok(message) = serde_json::from_str(&message.json) {
+            let pid = self.pid_of(worker);
+            self.announce(Event::Message {
+                worker,
+                pid,
+                message,
+            });
+        }
+    }
+
+    /// Tells a worker something, once it can be told.
+    pub(super) fn tell(&mut self, now: Instant, worker: WorkerId, message: MasterToWorker) {
+        self.tell_with(now, worker, message, None);
+    }
+
+    fn tell_with(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        message: MasterToWorker,
+        socket: Option<OwnedFd>,
+    ) {
+        let Some(member) = self.members.get_mut(&worker) else {
+            return;
+        };
+        let Some(link) = member.link.as_mut().filter(|_| member.greeted) else {
+            member.early.push(message);
+            return;
+        };
+        match Encoded::new(&message) {
+            Ok(frame) => {
+                let cargo = socket.map_or(Cargo::Nothing, Cargo::Socket);
+                let delivery = link.send(Waiting { frame, cargo }, &self.connections);
+                self.settle(now, worker, delivery);
+            }
+            // Only what a worker gave us to pass on (its opaque data) can be that long.
+            Err(error) => self.expel(now, worker, &error),
+        }
+    }
+
+    /// Tells a worker what the owner wants it to be told; the owner hears if that fails.
+    pub(super) fn tell_user(
+        &mut self,
+        worker: WorkerId,
+        message: MasterToWorker,
+    ) -> Result<(), SendError> {
+        let gone = SendError::NotConnected(worker);
+        let member = self.members.get_mut(&worker).ok_or(gone.clone())?;
+        if !member.greeted {
+            if member.early.len() >= EARLY_MAX {
+                return Err(SendError::QueueFull(worker));
+            }
+            member.early.push(message);
+            return Ok(());
+        }
+        let connected = member.status.borrow().connected;
+        let link = member
+            .link
+            .as_mut()
+            .filter(|_| connected)
+            .ok_or(gone.clone())?;
+        if link.backlog() >= USER_BACKLOG_MAX {
+            return Err(SendError::QueueFull(worker));
+        }
+        let frame = Encoded::new(&message).map_err(|_| gone)?;
+        let waiting = Waiting {
+            frame,
+            cargo: Cargo::Nothing,
+        };
+        let delivery = link.send(waiting, &self.connections);
+        self.settle(Instant::now(), worker, delivery);
+        Ok(())
+    }
+
+    pub(super) fn pid_of(&self, worker: WorkerId) -> u32 {
+        self.members
+            .get(&worker)
+            .map_or(0, super::master::Member::pid_number)
+    }
+}
+
+/// User messages stop here, well before the outbox is full, so that a flood of them leaves
+/// room for handoffs and answers.
+const USER_BACKLOG_MAX: usize = 256;

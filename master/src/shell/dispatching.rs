@@ -1,0 +1,228 @@
+//! Carries out what the dispatcher orders: accept, hand off, release.
+
+use std::time::Instant;
+
+use maitred_core::dispatch::{Effect, Input};
+use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use maitred_protocol::MasterToWorker;
+use maitred_protocol::native::Encoded;
+
+use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, REST, classify};
+use super::master::Master;
+use super::servers::Gate;
+use super::worker_link::{Cargo, Delivery, Waiting};
+use crate::event::Event;
+
+impl Master {
+    /// Tells the dispatcher a fact and carries out what it orders.
+    pub(super) fn dispatch(&mut self, now: Instant, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        debug_assert!(
+            effects.is_empty(),
+            "one input's effects are carried out before the next"
+        );
+        let recorded = self.outlets.trace.is_some().then(|| input.clone());
+        self.dispatcher.handle(now, input, &mut effects);
+        if let (Some(trace), Some(input)) = (&mut self.outlets.trace, recorded) {
+            trace.record(now, input, &effects);
+        }
+        for effect in effects.drain(..) {
+            self.perform(now, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, now: Instant, effect: Effect) {
+        match effect {
+            Effect::HandOff {
+                handoff,
+                connection,
+                worker,
+                server,
+            } => {
+                self.hand_off(now, (handoff, connection), worker, server);
+            }
+            Effect::Release { connection, .. } => drop(self.connections.close(connection)),
+            Effect::Refuse { connection, reason } => {
+                self.connections.close(connection);
+                let reason = format!("{reason:?}");
+                self.announce(Event::Refused { reason });
+            }
+            Effect::PauseAccept(server) => self.set_gate(server, Gate::Paused),
+            Effect::ResumeAccept(server) => self.set_gate(server, Gate::Open),
+            Effect::Expel { worker, breach } => {
+                let reason = format!("it answered a handoff that it does not have ({breach:?})");
+                self.expel_for(now, worker, &reason);
+            }
+        }
+    }
+
+    /// Sends a connection to a worker; the table keeps the master's copy until the answer.
+    ///
+    /// What cannot be sent now waits in the worker's outbox, still in flight. If the channel
+    /// is broken the worker's end will be reported, and the connection taken back then: never
+    /// before, for the worker might still read.
+    fn hand_off(
+        &mut self,
+        now: Instant,
+        (handoff, connection): (HandoffId, ConnectionId),
+        worker: WorkerId,
+        server: ServerId,
+    ) {
+        let client = self.connections.client(connection);
+        let message = MasterToWorker::NewConnection {
+            handoff,
+            server,
+            client,
+        };
+        let link = self
+            .members
+            .get_mut(&worker)
+            .and_then(|member| member.link.as_mut());
+        let (Some(link), Ok(frame)) = (link, Encoded::new(&message)) else {
+            debug_assert!(
+                false,
+                "only a worker that has joined is handed a connection"
+            );
+            return;
+        };
+        let cargo = Cargo::Connection(connection);
+        let delivery = link.send(Waiting { frame, cargo }, &self.connections);
+        self.settle(now, worker, delivery);
+    }
+
+    /// Follows up on a frame that was given to a worker's link.
+    pub(super) fn settle(&mut self, now: Instant, worker: WorkerId, delivery: Delivery) {
+        match delivery {
+            Delivery::Sent | Delivery::Gone => {}
+            Delivery::Queued => self.await_room(worker),
+            Delivery::Overflow => self.expel_for(now, worker, "it does not read its channel"),
+        }
+    }
+
+    fn await_room(&mut self, worker: WorkerId) {
+        let reports = &self.outlets.reports;
+        let Some(link) = self
+            .members
+            .get_mut(&worker)
+            .and_then(|member| member.link.as_mut())
+        else {
+            return;
+        };
+        link.await_room(worker, reports);
+        self.retry_at = [self.retry_at, link.retry_at].into_iter().flatten().min();
+    }
+
+    pub(super) fn room_came(&mut self, now: Instant, worker: WorkerId) {
+        let Some(link) = self
+            .members
+            .get_mut(&worker)
+            .and_then(|member| member.link.as_mut())
+        else {
+            return;
+        };
+        link.room_came();
+        let delivery = link.flush(now, &self.connections);
+        self.settle(now, worker, delivery);
+    }
+
+    /// Tries again what the kernel refused because too many descriptors were in flight.
+    pub(super) fn flush_all(&mut self, now: Instant) {
+        let waiting: Vec<WorkerId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.link.as_ref().is_some_and(|link| link.backlog() > 0))
+            .map(|(worker, _)| *worker)
+            .collect();
+        for worker in waiting {
+            self.room_came(now, worker);
+        }
+    }
+
+    /// Accepts what this turn allows, from each open server in turn. Returns whether more may
+    /// be waiting.
+    pub(crate) fn accept_turn(&mut self, now: Instant) -> bool {
+        let (mut accepted, mut empty) = (0, 0);
+        while accepted < ACCEPTS_PER_TURN {
+            let Some(server) = self.servers.after(self.last_accepted) else {
+                return false;
+            };
+            self.last_accepted = server;
+            if self.accept_one(now, server) {
+                (accepted, empty) = (accepted + 1, 0);
+            } else {
+                empty += 1;
+                if empty >= self.servers.count() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Accepts one connection; returns whether one was there, or an error that concerns one.
+    fn accept_one(&mut self, now: Instant, server: ServerId) -> bool {
+        let Some(entry) = self.servers.get_mut(server) else {
+            return false;
+        };
+        let error = match entry.accept() {
+            Ok((descriptor, client)) => {
+                let connection = self.connections.admit(descriptor, client);
+                self.dispatch(
+                    now,
+                    Input::Accepted {
+                        connection,
+                        server,
+                        client,
+                    },
+                );
+                self.count_closing(now, server);
+                return true;
+            }
+            Err(error) => error,
+        };
+        match classify(&error) {
+            AcceptFailure::Empty => self.backlog_served(now, server),
+            AcceptFailure::NextAtOnce => return true,
+            AcceptFailure::Rest => {
+                entry.gate = Gate::Resting(now + REST);
+                self.announce(Event::AcceptPaused {
+                    server,
+                    reason: error.to_string(),
+                });
+            }
+            AcceptFailure::Fatal => self.close_server(now, server),
+        }
+        false
+    }
+
+    pub(super) fn set_gate(&mut self, server: ServerId, gate: Gate) {
+        if let Some(entry) = self.servers.get_mut(server) {
+            entry.gate = match (entry.gate, gate) {
+                // A rest ends by its own time, lest every ack begins the spin again.
+                (Gate::Resting(until), Gate::Open) => Gate::Resting(until),
+                (Gate::Shut, _) => Gate::Shut,
+                (_, gate) => gate,
+            };
+        }
+    }
+
+    /// Lets servers accept again whose rest is over.
+    pub(super) fn end_rests(&mut self, now: Instant) {
+        for server in self.servers.ids() {
+            if let Some(entry) = self.servers.get_mut(server)
+                && matches!(entry.gate, Gate::Resting(until) if until <= now)
+            {
+                entry.gate = Gate::Open;
+            }
+        }
+    }
+
+    /// Closes a server: who waits in its backlog is refused, what is in flight settles.
+    pub(super) fn close_server(&mut self, now: Instant, server: ServerId) {
+        if self.servers.close(server) {
+            self.dispatch(now, Input::ServerClosed(server));
+            self.announce(Event::ServerClosed { server });
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Carries out what the supervisor orders: start, drain, signal, bury.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use maitred_core::dispatch::Input;
+use maitred_core::id::{Generation, SlotId, WorkerId};
+use maitred_core::supervise::{Announcement, ExitStatus, Fact, Order, WorkerState};
+use maitred_protocol::native::MasterEnd;
+use maitred_protocol::{MasterToWorker, fd};
+use tokio::io::Interest;
+use tokio::sync::oneshot;
+
+use super::master::{Master, Member};
+use super::process::{SpawnOrder, Spawned};
+use super::worker_link::{Attended, WorkerLink, attend};
+use crate::event::Event;
+use crate::settings::KEEPALIVE_GRACE;
+use crate::worker::Worker;
+
+impl Master {
+    /// Tells the supervisor a fact and carries out what it orders.
+    ///
+    /// Carrying out may bring new facts (a spawn that cannot even be ordered); their orders
+    /// queue behind, so that each fact's orders stay together and nothing recurses.
+    pub(super) fn supervise(&mut self, now: Instant, fact: Fact) {
+        let mut orders = Vec::new();
+        self.supervisor.handle(now, fact, &mut orders);
+        let idle = self.orders.is_empty();
+        self.orders.extend(orders);
+        if !idle {
+            return;
+        }
+        while let Some(order) = self.orders.front().cloned() {
+            self.obey(now, order);
+            self.orders.pop_front();
+        }
+        self.publish_states();
+    }
+
+    fn obey(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Spawn {
+                worker,
+                slot,
+                generation,
+            } => {
+                self.spawn(now, worker, (slot, generation));
+            }
+            Order::Drain(worker) => self.drain(now, worker),
+            Order::Signal { worker, signal } => {
+                if let Some(link) = self
+                    .members
+                    .get(&worker)
+                    .and_then(|member| member.link.as_ref())
+                {
+                    link.signal(signal);
+                }
+            }
+            Order::CloseServers => self.begin_closing(now),
+            Order::Announce(announcement) => self.pass_on(announcement),
+            Order::Finish(outcome) => {
+                for server in self.servers.ids() {
+                    self.close_server(now, server);
+                }
+                self.outcome = Some(outcome);
+            }
+        }
+    }
+
+    fn pass_on(&self, announcement: Announcement) {
+        self.announce(match announcement {
+            Announcement::Ready => Event::Ready {
+                workers: self.listening(),
+            },
+            // Said by `exited`, which knows the process.
+            Announcement::Exited { .. } => return,
+            Announcement::BackingOff {
+                slot,
+                delay,
+                failures,
+            } => {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                Event::BackingOff {
+                    slot,
+                    delay_ms,
+                    failures,
+                }
+            }
+            Announcement::Errored { slot, .. } => Event::Errored { slot },
+            Announcement::CutAtDeadline { worker } => Event::CutAtDeadline {
+                worker,
+                pid: self.pid_of(worker),
+            },
+        });
+    }
+
+    fn listening(&self) -> usize {
+        let listens =
+            |worker: &&WorkerId| self.supervisor.state(**worker) == Some(WorkerState::Listening);
+        self.members.keys().filter(listens).count()
+    }
+
+    fn spawn(&mut self, now: Instant, worker: WorkerId, (slot, generation): (SlotId, Generation)) {
+        self.members.insert(worker, Member::new(slot, generation));
+        let Some(program) = self.settings.exec.clone() else {
+            self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));
+            return;
+        };
+        let mut env = self.settings.env.clone();
+        env.extend(self.fork_env.take().unwrap_or_default());
+        let order = SpawnOrder {
+            worker,
+            slot,
+            program,
+            args: self.settings.args.clone().unwrap_or_default(),
+            cwd: self.settings.cwd.clone(),
+            env,
+            output: self.settings.output.unwrap_or_default(),
+        };
+        if !self.outlets.spawner.order(order) {
+            let busy = io::Error::new(io::ErrorKind::WouldBlock, "too many spawns at once");
+            self.enrol(now, worker, Err(busy));
+        }
+    }
+
+    /// Starts one worker that is not replaced, and answers with its handle.
+    pub(super) fn fork(
+        &mut self,
+        now: Instant,
+        env: BTreeMap<OsString, OsString>,
+        reply: oneshot::Sender<Worker>,
+    ) {
+        let known = self.members.keys().next_back().copied();
+        self.fork_env = Some(env);
+        self.supervise(now, Fact::ForkAsked);
+        self.fork_env = None;
+        // The newest number is the one just ordered; after a shutdown there is none, and the
+        // dropped reply says so.
+        let newest = self
+            .members
+            .keys()
+            .next_back()
+            .copied()
+            .filter(|worker| Some(*worker) > known);
+        if let Some(worker) = newest.and_then(|worker| self.handle_of(worker)) {
+            reply.send(worker).unwrap_or_default();
+        }
+    }
+
+    /// Takes in a worker that was started, or the news that it was not.
+    pub(super) fn enrol(&mut self, now: Instant, worker: WorkerId, outcome: io::Result<Spawned>) {
+        match outcome.and_then(|spawned| self.attach(worker, spawned)) {
+            Ok(pid) => {
+                if let Some(member) = self.members.get(&worker) {
+                    let slot = member.slot;
+                    self.announce(Event::Fork { worker, slot, pid });
+                }
+                self.supervise(now, Fact::Spawned { worker, pid });
+            }
+            Err(error) => {
+                self.announce(Event::SpawnFailed {
+                    worker,
+                    reason: error.to_string(),
+                });
+                self.bury(
+                    now,
+                    worker,
+                    ExitStatus {
+                        code: None,
+                        signal: None,
+                    },
+                );
+                self.supervise(now, Fact::SpawnFailed { worker });
+            }
+        }
+    }
+
+    /// Ties a started process to its member: channel, pidfd, output.
+    fn attach(&mut self, worker: WorkerId, spawned: Spawned) -> io::Result<u32> {
+        let Spawned {
+            pid,
+            pidfd,
+            channel,
+            output,
+        } = spawned;
+        let reaped = Arc::new(AtomicBool::new(false));
+        let (end, inbox) = MasterEnd::new(channel)?;
+        let pidfd = fd::watch(pidfd, Interest::READABLE)?;
+        let Some(member) = self.members.get_mut(&worker) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        member.link = Some(WorkerLink::new(end, pid, reaped.clone()));
+        member.pid = Some(pid);
+        let number = member.pid_number();
+        member.status.send_modify(|status| {
+            status.pid = Some(number);
+            status.connected = true;
+        });
+        self.outlets.outputs.pump(worker, member.slot, output);
+        let attended = Attended {
+            worker,
+            pid,
+            pidfd,
+            inbox,
+            reaped,
+        };
+        tokio::spawn(attend(attended, self.outlets.reports.clone()));
+        Ok(number)
+    }
+
+    /// Out of the rings first, so that nothing more is handed over; then the notice; then
+    /// the wish that it leave.
+    fn drain(&mut self, now: Instant, worker: WorkerId) {
+        self.dispatch(now, Input::Draining(worker));
+        let grace = self.settings.keepalive_grace.unwrap_or(KEEPALIVE_GRACE);
+        self.tell(now, worker, MasterToWorker::Drain { grace });
+        self.tell(now, worker, MasterToWorker::Disconnect);
+    }
+
+    pub(super) fn is_leaving(&self, worker: WorkerId) -> bool {
+        let leaves = matches!(
+            self.supervisor.state(worker),
+            None | Some(WorkerState::Draining | WorkerState::Stopping | WorkerState::Dead)
+        );
+        leaves || self.supervisor.exited_after_disconnect(worker)
+    }
+
+    /// The worker closed its end: it cannot be handed anything any more.
+    pub(super) fn channel_closed(&mut self, now: Instant, worker: WorkerId) {
+        self.dispatch(now, Input::Draining(worker));
+        self.note_disconnect(worker);
+        self.supervise(now, Fact::ChannelClosed(worker));
+    }
+
+    fn note_disconnect(&mut self, worker: WorkerId) {
+        let Some(member) = self.members.get(&worker) else {
+            return;
+        };
+        let was_connected = member
+            .status
+            .send_if_modified(|status| std::mem::replace(&mut status.connected, false));
+        if was_connected {
+            let pid = member.pid_number();
+            self.announce(Event::Disconnect { worker, pid });
+        }
+    }
+
+    /// The worker is reaped and its channel read to the end: only now may what it had not
+    /// acked go to others.
+    pub(super) fn exited(&mut self, now: Instant, worker: WorkerId, status: ExitStatus) {
+        self.note_disconnect(worker);
+        let pid = self.pid_of(worker);
+        let exited_after_disconnect = self.supervisor.exited_after_disconnect(worker);
+        self.bury(now, worker, status);
+        self.announce(Event::Exit {
+            worker,
+            pid,
+            status,
+            exited_after_disconnect,
+        });
+        self.supervise(now, Fact::Exited { worker, status });
+        self.check_departures(now);
+        self.check_closing(now);
+    }
+
+    fn bury(&mut self, now: Instant, worker: WorkerId, exit: ExitStatus) {
+        let exited_after_disconnect = self.supervisor.exited_after_disconnect(worker);
+        self.servers.forget(worker);
+        if let Some(member) = self.members.remove(&worker) {
+            member.status.send_modify(|status| {
+                status.state = WorkerState::Dead;
+                status.exit = Some(exit);
+                status.connected = false;
+                status.exited_after_disconnect = exited_after_disconnect;
+            });
+        }
+        self.dispatch(now, Input::WorkerGone(worker));
+    }
+
+    fn publish_states(&self) {
+        for (worker, member) in &self.members {
+            let Some(state) = self.supervisor.state(*worker) else {
+                continue;
+            };
+            let voluntary = self.supervisor.exited_after_disconnect(*worker);
+            member.status.send_if_modified(|status| {
+                let changed = status.state != state || status.exited_after_disconnect != voluntary;
+                status.state = state;
+                status.exited_after_disconnect = voluntary;
+                changed
+            });
+        }
+    }
+
+    /// Drains all workers; the answer comes when none is left.
+    pub(super) fn disconnect_all(&mut self, now: Instant, reply: oneshot::Sender<()>) {
+        self.departures.push(reply);
+        let workers: VecDeque<WorkerId> = self.members.keys().copied().collect();
+        for worker in workers {
+            self.supervise(now, Fact::DisconnectAsked(worker));
+        }
+        self.check_departures(now);
+    }
+
+    fn check_departures(&mut self, now: Instant) {
+        if self.departures.is_empty() || !self.members.is_empty() {
+            return;
+        }
+        for server in self.servers.ids() {
+            self.close_server(now, server);
+        }
+        for reply in self.departures.drain(..) {
+            // Whoever asked may have given up waiting.
+            reply.send(()).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The master's state, and who is told what happened.
+//!
+//! [`Master`] owns all there is on the dispatch thread. Each kind of event has one method;
+//! what they do is spread over files by subject: `dispatching.rs` for connections,
+//! `lifecycle.rs` for processes, `conversation.rs` for what workers say, `closing.rs` for the
+//! end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::time::Instant;
+
+use maitred_core::dispatch::{Dispatcher, Effect, PolicyName};
+use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
+use maitred_core::supervise::{Fact, Order, Outcome, Supervisor, WorkerState};
+use maitred_protocol::message::Statistics;
+use maitred_protocol::{ChannelError, MasterToWorker};
+use rustix::process::Pid;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::closing::Closing;
+use super::command::Command;
+use super::connections::Connections;
+use super::output::Outputs;
+use super::process::Spawner;
+use super::report::Report;
+use super::servers::Servers;
+use super::trace::Trace;
+use super::worker_link::WorkerLink;
+use crate::event::Event;
+use crate::settings::{PENDING_MAX, Settings, WINDOW};
+use crate::worker::{SendError, Worker, WorkerStatus};
+
+/// Everything on the dispatch thread.
+#[derive(Debug)]
+pub(crate) struct Master {
+    pub(super) settings: Settings,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) supervisor: Supervisor,
+    pub(super) servers: Servers,
+    pub(super) connections: Connections,
+    pub(super) members: BTreeMap<WorkerId, Member>,
+    pub(super) outlets: Outlets,
+    /// The effects of one input; kept so that its memory is used again.
+    pub(super) effects: Vec<Effect>,
+    pub(super) orders: VecDeque<Order>,
+    /// Environment of the fork that is being ordered.
+    pub(super) fork_env: Option<BTreeMap<OsString, OsString>>,
+    /// The server that accepted last, so that each gets its turn.
+    pub(super) last_accepted: ServerId,
+    /// When a frame is to be tried again that the kernel refused for a time.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) closing: Option<Closing>,
+    pub(super) departures: Vec<oneshot::Sender<()>>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// Where the master speaks to others.
+#[derive(Debug)]
+pub(crate) struct Outlets {
+    pub(crate) spawner: Spawner,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) commands: mpsc::WeakSender<Command>,
+    pub(crate) outputs: Outputs,
+    pub(crate) trace: Option<Trace>,
+}
+
+/// One worker as the shell knows it, from the order to spawn it until it was reaped.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) slot: SlotId,
+    pub(super) generation: Generation,
+    /// `None` until it was started.
+    pub(super) link: Option<WorkerLink>,
+    pub(super) pid: Option<Pid>,
+    /// It has said hello, so that it may be told things.
+    pub(super) greeted: bool,
+    /// What it is to be told once it has.
+    pub(super) early: Vec<MasterToWorker>,
+    pub(super) status: watch::Sender<WorkerStatus>,
+}
+
+impl Member {
+    pub(super) fn new(slot: SlotId, generation: Generation) -> Self {
+        let status = WorkerStatus {
+            state: WorkerState::Starting,
+            pid: None,
+            connected: false,
+            exited_after_disconnect: false,
+            exit: None,
+            statistics: Statistics::default(),
+        };
+        let (status, _) = watch::channel(status);
+        let early = Vec::new();
+        Self {
+            slot,
+            generation,
+            link: None,
+            pid: None,
+            greeted: false,
+            early,
+            status,
+        }
+    }
+
+    pub(super) fn pid_number(&self) -> u32 {
+        self.pid
+            .map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+    }
+}
+
+impl Master {
+    pub(crate) fn new(settings: Settings, outlets: Outlets, foreground: bool) -> Self {
+        let limits = settings.limits.unwrap_or_default();
+        Self {
+            settings,
+            dispatcher: Dispatcher::new(),
+            supervisor: Supervisor::new(limits, foreground),
+            servers: Servers::default(),
+            connections: Connections::default(),
+            members: BTreeMap::new(),
+            outlets,
+            effects: Vec::new(),
+            orders: VecDeque::new(),
+            fork_env: None,
+            last_accepted: ServerId(0),
+            retry_at: None,
+            closing: None,
+            departures: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    /// Returns how the run ended, once nothing of it is left.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.clone()
+    }
+
+    /// Returns when the master wants to be woken although nothing happened.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let own = [self.servers.rest_ends(), self.retry_at];
+        own.into_iter()
+            .flatten()
+            .chain(self.supervisor.deadline())
+            .min()
+    }
+
+    /// Deals with every deadline that has passed.
+    pub(crate) fn handle_deadlines(&mut self, now: Instant) {
+        self.end_rests(now);
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.flush_all(now);
+        }
+        if self.supervisor.deadline().is_some_and(|at| at <= now) {
+            self.supervise(now, Fact::Tick);
+        }
+    }
+
+    /// Deals with one report from outside the loop.
+    pub(crate) fn handle_report(&mut self, now: Instant, report: Report) {
+        match report {
+            Report::Message(worker, message) => {
+                self.hear(now, worker, message);
+                self.check_closing(now);
+            }
+            Report::Spawned(worker, outcome) => self.enrol(now, worker, outcome),
+            Report::Writable(worker) => self.room_came(now, worker),
+            Report::ChannelClosed(worker) => self.channel_closed(now, worker),
+            Report::Breached(worker, error) => self.breached(now, worker, &error.to_string()),
+            Report::Exited(worker, status) => self.exited(now, worker, status),
+        }
+    }
+
+    /// Deals with one wish of the owner.
+    pub(crate) fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Setup(settings) => {
+                self.settings.merge(*settings);
+                self.announce(Event::Setup);
+            }
+            Command::Scale(workers) => self.supervise(now, Fact::ScaleAsked(workers)),
+            Command::Fork { env, reply } => self.fork(now, env, reply),
+            Command::Send {
+                worker,
+                json,
+                reply,
+            } => {
+                // The asker may have given up waiting.
+                reply
+                    .send(self.send_user_message(worker, json))
+                    .unwrap_or_default();
+            }
+            Command::Disconnect(worker) => self.supervise(now, Fact::DisconnectAsked(worker)),
+            Command::DisconnectAll(reply) => self.disconnect_all(now, reply),
+            Command::Kill { worker, signal } => {
+                self.supervise(now, Fact::KillAsked { worker, signal });
+            }
+            Command::Workers(reply) => drop(reply.send(self.handles())),
+            Command::Snapshot(reply) => drop(reply.send(self.dispatcher.snapshot())),
+            Command::Shutdown => self.shut_down(now),
+        }
+    }
+
+    /// Returns whether some worker is being started at this moment.
+    pub(crate) fn is_spawning(&self) -> bool {
+        self.members.values().any(|member| member.pid.is_none())
+    }
+
+    /// Returns whether a process is one of the workers.
+    pub(crate) fn is_worker(&self, pid: nix::unistd::Pid) -> bool {
+        let is_it = |known: Pid| known.as_raw_nonzero().get() == pid.as_raw();
+        self.members
+            .values()
+            .any(|member| member.pid.is_some_and(is_it))
+    }
+
+    /// Tells the owner. A slow listener loses events and is told how many; nobody waits.
+    pub(super) fn announce(&self, event: Event) {
+        // An error means that nobody listens.
+        self.outlets.events.send(event).unwrap_or_default();
+    }
+
+    pub(super) fn policy(&self) -> PolicyName {
+        self.settings.policy.unwrap_or(PolicyName::Rr)
+    }
+
+    pub(super) fn window(&self) -> u32 {
+        self.settings.window.unwrap_or(WINDOW)
+    }
+
+    pub(super) fn pending_max(&self) -> usize {
+        self.settings.pending_max.unwrap_or(PENDING_MAX)
+    }
+
+    fn handles(&self) -> Vec<Worker> {
+        self.members
+            .keys()
+            .filter_map(|worker| self.handle_of(*worker))
+            .collect()
+    }
+
+    /// Returns the owner's handle to a worker, unless the owner is gone.
+    pub(super) fn handle_of(&self, id: WorkerId) -> Option<Worker> {
+        let member = self.members.get(&id)?;
+        let commands = self.outlets.commands.upgrade()?;
+        Some(Worker {
+            id,
+            slot: member.slot,
+            status: member.status.subscribe(),
+            commands,
+        })
+    }
+
+    fn send_user_message(&mut self, worker: WorkerId, json: String) -> Result<(), SendError> {
+        use maitred_protocol::message::UserMessage;
+        self.tell_user(worker, MasterToWorker::User(UserMessage { json }))
+    }
+
+    fn breached(&mut self, now: Instant, worker: WorkerId, reason: &str) {
+        let Some(member) = self.members.get(&worker) else {
+            return;
+        };
+        let (pid, reason) = (member.pid_number(), reason.to_owned());
+        self.announce(Event::Breached {
+            worker,
+            pid,
+            reason,
+        });
+        self.supervise(now, Fact::Breached(worker));
+    }
+
+    /// Has a worker killed that broke the protocol in a way its frames alone did not show.
+    pub(super) fn expel(&mut self, now: Instant, worker: WorkerId, error: &ChannelError) {
+        self.breached(now, worker, &error.to_string());
+    }
+
+    /// As [`expel`](Self::expel), with the reason in words.
+    pub(super) fn expel_for(&mut self, now: Instant, worker: WorkerId, reason: &str) {
+        self.breached(now, worker, reason);
+    }
+}

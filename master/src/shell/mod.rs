@@ -1,0 +1,34 @@
+//! The shell: does what the pure parts order, and reports what happened.
+//!
+//! Two state machines in `maitred-core` decide everything, the dispatcher about connections
+//! and the supervisor about processes. Here are the sockets, processes and clocks, in the
+//! order of a connection's journey:
+//!
+//! | step | file |
+//! |---|---|
+//! | accept | `acceptor.rs`, `servers.rs`, `binding.rs` |
+//! | queue, schedule | `master/core/src/dispatch/` |
+//! | hand off | `dispatching.rs`, `worker_link.rs` |
+//! | ack, release | `conversation.rs`, `connections.rs` |
+//!
+//! Everything here runs on one thread, and nothing here waits but `event_loop.rs`. What could
+//! block has a thread of its own: `process.rs` starts workers, `output.rs` passes their output
+//! on, `trace.rs` writes the record.
+
+pub(crate) mod acceptor;
+mod binding;
+mod closing;
+pub(crate) mod command;
+mod connections;
+mod conversation;
+mod dispatching;
+pub(crate) mod event_loop;
+mod lifecycle;
+pub(crate) mod master;
+pub(crate) mod orphans;
+pub(crate) mod output;
+pub(crate) mod process;
+pub(crate) mod report;
+mod servers;
+pub(crate) mod trace;
+mod worker_link;

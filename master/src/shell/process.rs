@@ -1,0 +1,162 @@
+//! Starts worker processes: the only place that does.
+//!
+//! fork and exec take a millisecond typically and some tens of them on a loaded machine, so
+//! a thread of its own does it and its result comes back as a report. The thread never ends
+//! while the master lives, as threads that fork must not (a kernel death signal, should one
+//! ever be set, fires when the *thread* that forked exits).
+//!
+//! What a worker is born with, and nothing else: descriptor 0 is `/dev/null`, 1 and 2 are
+//! its output, 3 is its channel. Every other descriptor of the master is close-on-exec.
+//! It leads a process group of its own, so that it can be killed with all its offspring.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use command_fds::{CommandFdExt, FdMapping};
+use maitred_core::id::{SlotId, WorkerId};
+use maitred_protocol::{environment, native};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::mpsc;
+
+use super::report::Report;
+use crate::settings::{INSTANCES_MAX, Output};
+
+/// Orders that may wait for the thread: every worker once, and its replacement.
+const QUEUE: usize = 2 * INSTANCES_MAX as usize;
+
+/// How to start one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct SpawnOrder {
+    pub(crate) worker: WorkerId,
+    pub(crate) slot: SlotId,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) output: Output,
+}
+
+/// A worker that was started.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) pid: Pid,
+    /// Names the process for good: unlike a pid it is never reused.
+    pub(crate) pidfd: OwnedFd,
+    /// The master's end of the channel.
+    pub(crate) channel: OwnedFd,
+    /// What it prints, if the master is to read it: standard output, then error.
+    pub(crate) output: Vec<OwnedFd>,
+}
+
+/// The way to the spawner thread.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    orders: SyncSender<SpawnOrder>,
+}
+
+impl Spawner {
+    /// Starts the thread. Each order is answered with one [`Report::Spawned`].
+    pub(crate) fn start(reports: mpsc::Sender<Report>) -> io::Result<Self> {
+        let (orders, inbox) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("maitred-spawner".into())
+            .spawn(move || obey(&inbox, &reports))?;
+        Ok(Self { orders })
+    }
+
+    /// Asks for a worker. Returns false if the queue is full, which its bound rules out for
+    /// any sane number of workers.
+    pub(crate) fn order(&self, order: SpawnOrder) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+}
+
+fn obey(orders: &Receiver<SpawnOrder>, reports: &mpsc::Sender<Report>) {
+    while let Ok(order) = orders.recv() {
+        let outcome = spawn(&order);
+        if reports
+            .blocking_send(Report::Spawned(order.worker, outcome))
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
+    let (channel, worker_end) = native::pair()?;
+    let mut command = command(order, worker_end)?;
+    let mut child = command.spawn()?;
+    // The worker's end must not stay open here, or its end of file would never be seen. The
+    // command holds it.
+    drop(command);
+    let pid = Pid::from_child(&child);
+    match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => Ok(Spawned {
+            pid,
+            pidfd,
+            channel,
+            output: take_output(&mut child),
+        }),
+        Err(error) => {
+            // Without it the worker could not be watched. Out of descriptors, most likely.
+            child.kill()?;
+            child.wait()?;
+            Err(error.into())
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that starts processes"
+)]
+fn command(order: &SpawnOrder, worker_end: OwnedFd) -> io::Result<Command> {
+    let mut command = Command::new(&order.program);
+    let (output, error) = stdio(order.output);
+    command
+        .args(&order.args)
+        .envs(&order.env)
+        .env(
+            environment::CHANNEL_FD,
+            environment::CHANNEL_NUMBER.to_string(),
+        )
+        .env(environment::WORKER_ID, order.worker.0.to_string())
+        .env(environment::SLOT, order.slot.0.to_string())
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(error)
+        .process_group(0);
+    if let Some(directory) = &order.cwd {
+        command.current_dir(directory);
+    }
+    let mapping = FdMapping {
+        parent_fd: worker_end,
+        child_fd: environment::CHANNEL_NUMBER,
+    };
+    command
+        .fd_mappings(vec![mapping])
+        .map_err(io::Error::other)?;
+    Ok(command)
+}
+
+fn stdio(output: Output) -> (Stdio, Stdio) {
+    match output {
+        Output::Inherit => (Stdio::inherit(), Stdio::inherit()),
+        Output::Prefixed => (Stdio::piped(), Stdio::piped()),
+        Output::Discard => (Stdio::null(), Stdio::null()),
+    }
+}
+
+fn take_output(child: &mut Child) -> Vec<OwnedFd> {
+    let output = child.stdout.take().map(OwnedFd::from);
+    let error = child.stderr.take().map(OwnedFd::from);
+    output.into_iter().chain(error).collect()
+}

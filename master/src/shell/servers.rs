@@ -1,0 +1,314 @@
+//! The listeners: which exist, which worker has asked for which, and who is where.
+//!
+//! A listener belongs to the master and outlives any worker: while all workers are being
+//! restarted, clients wait in the backlog and none is refused. It goes only when the last
+//! worker has closed it of its own accord, or the master ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Bound;
+use std::os::fd::{OwnedFd, RawFd};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use maitred_core::dispatch::PolicyName;
+use maitred_core::id::{ServerId, WorkerId};
+use maitred_protocol::fd;
+use maitred_protocol::message::{BoundAddress, ListenAddress, ServerQuery};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::binding::{self, Bound as BoundSocket};
+
+/// What tells one server from another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ServerKey {
+    address: ListenAddress,
+    /// Tells several listens on port 0 apart; without meaning for fixed ports.
+    index: u32,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct Server {
+    key: ServerKey,
+    pub(crate) bound: BoundAddress,
+    pub(crate) policy: PolicyName,
+    listener: Listener,
+    /// Who has been granted it and has not closed it since.
+    holders: BTreeSet<WorkerId>,
+    /// What the first worker wanted all others to know.
+    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) gate: Gate,
+}
+
+/// A listening socket, in the runtime or out of it.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// The master accepts from it.
+    Watched(AsyncFd<OwnedFd>),
+    /// The workers have it: UDP, or policy `shared`. The master keeps it alive.
+    Kept(OwnedFd),
+}
+
+/// Whether the master accepts on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// No worker has room: clients wait in the backlog.
+    Paused,
+    /// Connections are accepted as they come.
+    Open,
+    /// Accepting failed; until then it is not tried.
+    Resting(Instant),
+    /// The backlog was served for the last time: nothing is accepted any more.
+    Shut,
+}
+
+impl Server {
+    /// Returns a copy of the listening socket for a worker, if workers get it.
+    pub(crate) fn share(&self) -> Option<io::Result<OwnedFd>> {
+        match &self.listener {
+            Listener::Watched(_) => None,
+            Listener::Kept(socket) => Some(socket.try_clone()),
+        }
+    }
+
+    /// Accepts one connection if one is there.
+    pub(crate) fn accept(&self) -> io::Result<super::acceptor::Guest> {
+        match &self.listener {
+            // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
+            // new connections once, and a pause may lie between its word and our question.
+            Listener::Watched(socket) => socket.try_io(Interest::READABLE, binding::accept),
+            Listener::Kept(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn poll_acceptable(&self, context: &mut Context<'_>) -> bool {
+        match (&self.listener, self.gate) {
+            (Listener::Watched(socket), Gate::Open) => {
+                matches!(socket.poll_read_ready(context), Poll::Ready(_))
+            }
+            (Listener::Watched(_), Gate::Paused | Gate::Resting(_) | Gate::Shut)
+            | (Listener::Kept(_), _) => false,
+        }
+    }
+}
+
+/// All servers of a master.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    open: BTreeMap<ServerId, Server>,
+    made: u32,
+}
+
+/// What a query led to.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) server: ServerId,
+    /// The server was made for this query.
+    pub(crate) new: bool,
+}
+
+impl Servers {
+    /// Finds or makes the server that a worker asks for, and notes that the worker has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of binding, for the worker; `EADDRINUSE` also when it has that server already.
+    pub(crate) fn grant(
+        &mut self,
+        worker: WorkerId,
+        query: &ServerQuery,
+        policy: PolicyName,
+        inherited: &[RawFd],
+    ) -> io::Result<Grant> {
+        let key = ServerKey {
+            address: query.address.clone(),
+            index: index(query),
+        };
+        if let Some(server) = self.find(&key) {
+            let entry = self
+                .open
+                .get_mut(&server)
+                .expect("a server that was found is open");
+            if !entry.holders.insert(worker) {
+                return Err(Errno::ADDRINUSE.into());
+            }
+            if entry.data.is_none() {
+                entry.data.clone_from(&query.data);
+            }
+            return Ok(Grant { server, new: false });
+        }
+        let bound = binding::open(&query.address, query.options, inherited)?;
+        let server = self.enter(key, bound, effective_policy(&query.address, policy))?;
+        let entry = self
+            .open
+            .get_mut(&server)
+            .expect("it was entered in the line before");
+        entry.holders.insert(worker);
+        entry.data.clone_from(&query.data);
+        Ok(Grant { server, new: true })
+    }
+
+    fn find(&self, key: &ServerKey) -> Option<ServerId> {
+        // A port that some worker got by asking for port 0 can be asked for by its number.
+        let is_it = |server: &Server| {
+            server.key == *key
+                || match (&key.address, &server.bound) {
+                    (ListenAddress::Tcp(wanted), BoundAddress::Ip(bound)) => {
+                        wanted == bound && matches!(server.key.address, ListenAddress::Tcp(_))
+                    }
+                    (ListenAddress::Udp(wanted), BoundAddress::Ip(bound)) => {
+                        wanted == bound && matches!(server.key.address, ListenAddress::Udp(_))
+                    }
+                    _ => false,
+                }
+        };
+        self.open
+            .iter()
+            .find(|(_, server)| is_it(server))
+            .map(|(id, _)| *id)
+    }
+
+    fn enter(
+        &mut self,
+        key: ServerKey,
+        bound: BoundSocket,
+        policy: PolicyName,
+    ) -> io::Result<ServerId> {
+        let listener = match policy {
+            PolicyName::Shared => Listener::Kept(bound.socket),
+            PolicyName::Rr | _ => Listener::Watched(fd::watch(bound.socket, Interest::READABLE)?),
+        };
+        self.made += 1;
+        let id = ServerId(self.made);
+        let server = Server {
+            key,
+            bound: bound.address,
+            policy,
+            listener,
+            holders: BTreeSet::new(),
+            data: None,
+            gate: Gate::Paused,
+        };
+        self.open.insert(id, server);
+        Ok(id)
+    }
+
+    pub(crate) fn get(&self, server: ServerId) -> Option<&Server> {
+        self.open.get(&server)
+    }
+
+    pub(crate) fn get_mut(&mut self, server: ServerId) -> Option<&mut Server> {
+        self.open.get_mut(&server)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ServerId> {
+        self.open.keys().copied().collect()
+    }
+
+    /// Returns the servers on which the master accepts.
+    pub(crate) fn watched(&self) -> Vec<ServerId> {
+        let watched =
+            |(_, server): &(&ServerId, &Server)| matches!(server.listener, Listener::Watched(_));
+        self.open
+            .iter()
+            .filter(watched)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns whether this worker was granted this server and has not given it back.
+    pub(crate) fn holds(&self, worker: WorkerId, server: ServerId) -> bool {
+        self.open
+            .get(&server)
+            .is_some_and(|entry| entry.holders.contains(&worker))
+    }
+
+    /// Notes that a worker has closed a server. Returns whether nobody has it any more.
+    pub(crate) fn give_back(&mut self, worker: WorkerId, server: ServerId) -> bool {
+        self.open
+            .get_mut(&server)
+            .is_some_and(|entry| entry.holders.remove(&worker) && entry.holders.is_empty())
+    }
+
+    /// Notes that a worker is gone; its servers stay.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        for server in self.open.values_mut() {
+            server.holders.remove(&worker);
+        }
+    }
+
+    /// Closes a listener. What its backlog holds is reset by the kernel.
+    pub(crate) fn close(&mut self, server: ServerId) -> bool {
+        let closed = self.open.remove(&server);
+        if let Some(server) = &closed {
+            binding::clean_up(&server.bound);
+        }
+        closed.is_some()
+    }
+
+    /// Returns whether on some server a connection may be waiting and is wanted; if not, the
+    /// task is woken when that changes.
+    pub(crate) fn any_acceptable(&self, context: &mut Context<'_>) -> bool {
+        // Each must be asked, or a later one would not wake the task.
+        self.open
+            .values()
+            .fold(false, |any, server| server.poll_acceptable(context) | any)
+    }
+
+    /// Returns the first open server behind `last`, in a circle.
+    pub(crate) fn after(&self, last: ServerId) -> Option<ServerId> {
+        let is_open = |(_, server): &(&ServerId, &Server)| server.gate == Gate::Open;
+        let behind = self
+            .open
+            .range((Bound::Excluded(last), Bound::Unbounded))
+            .find(is_open);
+        behind
+            .or_else(|| self.open.iter().find(is_open))
+            .map(|(id, _)| *id)
+    }
+
+    /// Returns when the next server that rests is to be tried again.
+    pub(crate) fn rest_ends(&self) -> Option<Instant> {
+        self.open
+            .values()
+            .filter_map(|server| server.gate.rest_ends())
+            .min()
+    }
+}
+
+impl Gate {
+    fn rest_ends(self) -> Option<Instant> {
+        match self {
+            Self::Resting(until) => Some(until),
+            Self::Paused | Self::Open | Self::Shut => None,
+        }
+    }
+}
+
+/// Only listens on port 0 are told apart by their index.
+fn index(query: &ServerQuery) -> u32 {
+    let chosen_by_kernel = match &query.address {
+        ListenAddress::Tcp(address) | ListenAddress::Udp(address) => address.port() == 0,
+        ListenAddress::TcpAny { port } => *port == 0,
+        ListenAddress::Unix(_) | ListenAddress::Inherited { .. } => false,
+    };
+    if chosen_by_kernel { query.index } else { 0 }
+}
+
+/// UDP has no connections to hand over, so its socket is always shared.
+fn effective_policy(address: &ListenAddress, policy: PolicyName) -> PolicyName {
+    match address {
+        ListenAddress::Udp(_) => PolicyName::Shared,
+        ListenAddress::Tcp(_)
+        | ListenAddress::TcpAny { .. }
+        | ListenAddress::Unix(_)
+        | ListenAddress::Inherited { .. } => policy,
+    }
+}
