@@ -43,8 +43,10 @@
 //! | drain, reload, generation | finish held work and take no more; replace all workers; which set a worker belongs to |
 //! | channel / control socket | the master–worker socket that carries descriptors / the command line's way to the master |
 //!
-//! Reading order: [`message`], [`version`], [`native`], [`fd`], [`environment`].
+//! Reading order: [`message`], [`version`], [`native`], [`fd`], [`binding`],
+//! [`environment`].
 
+pub mod binding;
 mod encoding;
 pub mod environment;
 pub mod error;

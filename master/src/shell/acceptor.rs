@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 
 /// A connection fresh from accept4, and where its client is.
 pub(crate) type Guest = (OwnedFd, Option<SocketAddr>);
@@ -33,6 +34,22 @@ pub(crate) enum AcceptFailure {
     Rest,
     /// This listener will never work again.
     Fatal,
+}
+
+/// One turn of accept4: a connection, or what its failure means.
+///
+/// # Errors
+///
+/// Those of accept4(2); [`classify`] says what follows.
+pub(crate) fn accept(listener: &OwnedFd) -> io::Result<Guest> {
+    // Non-blocking from birth: a worker's runtime relies on it, and a blocking descriptor
+    // would freeze a whole event loop in one write to a stalled client.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, client) = acceptfrom_with(listener, flags)?;
+    Ok((
+        socket,
+        client.and_then(|address| SocketAddr::try_from(address).ok()),
+    ))
 }
 
 /// Sorts an error of accept4 by what to do next.

@@ -6,7 +6,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | accept | `acceptor.rs`, `servers.rs`, `binding.rs` |
+//! | accept | `acceptor.rs`, `servers.rs` |
 //! | queue, schedule | `master/core/src/dispatch/` |
 //! | hand off | `dispatching.rs`, `worker_link.rs` |
 //! | ack, release | `conversation.rs`, `connections.rs` |
@@ -16,7 +16,6 @@
 //! on, `trace.rs` writes the record.
 
 pub(crate) mod acceptor;
-mod binding;
 mod closing;
 pub(crate) mod command;
 mod connections;

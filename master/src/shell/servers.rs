@@ -13,13 +13,14 @@ use std::time::Instant;
 
 use maitred_core::dispatch::PolicyName;
 use maitred_core::id::{ServerId, WorkerId};
+use maitred_protocol::binding::{self, Bound as BoundSocket};
 use maitred_protocol::fd;
 use maitred_protocol::message::{BoundAddress, ListenAddress, ServerQuery};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::binding::{self, Bound as BoundSocket};
+use super::acceptor;
 
 /// What tells one server from another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,11 +76,11 @@ impl Server {
     }
 
     /// Accepts one connection if one is there.
-    pub(crate) fn accept(&self) -> io::Result<super::acceptor::Guest> {
+    pub(crate) fn accept(&self) -> io::Result<acceptor::Guest> {
         match &self.listener {
             // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
             // new connections once, and a pause may lie between its word and our question.
-            Listener::Watched(socket) => socket.try_io(Interest::READABLE, binding::accept),
+            Listener::Watched(socket) => socket.try_io(Interest::READABLE, acceptor::accept),
             Listener::Kept(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

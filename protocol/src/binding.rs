@@ -1,5 +1,8 @@
 //! Makes listening sockets: from an address to a descriptor.
 //!
+//! Both sides do: the master for its workers, and a worker for itself where it has no master
+//! or wants an address of its own. One file, so that an address means the same in both.
+//!
 //! Never with SO_REUSEPORT: a second process of the same user could then bind the same port
 //! without an error and take a share of the connections.
 
@@ -9,8 +12,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use maitred_protocol::fd;
-use maitred_protocol::message::{BoundAddress, ListenAddress, ListenOptions};
+use crate::fd;
+use crate::message::{BoundAddress, ListenAddress, ListenOptions};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -29,9 +32,11 @@ const UNIX_PATH_MAX: usize = 107;
 
 /// A socket that was bound.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) socket: OwnedFd,
-    pub(crate) address: BoundAddress,
+pub struct Bound {
+    /// The socket: non-blocking, close-on-exec.
+    pub socket: OwnedFd,
+    /// Where it really is, with the port that the kernel chose.
+    pub address: BoundAddress,
 }
 
 /// Binds what a worker asked for, and listens on it unless it is UDP.
@@ -39,7 +44,7 @@ pub(crate) struct Bound {
 /// # Errors
 ///
 /// Those of socket(2), bind(2) and listen(2), for the worker to be told.
-pub(crate) fn open(
+pub fn open(
     address: &ListenAddress,
     options: ListenOptions,
     inherited: &[RawFd],
@@ -54,7 +59,7 @@ pub(crate) fn open(
 }
 
 /// Removes what a bound server leaves behind in the file system.
-pub(crate) fn clean_up(address: &BoundAddress) {
+pub fn clean_up(address: &BoundAddress) {
     if let BoundAddress::Unix(path) = address {
         // Someone else may have removed or replaced it already; that is theirs to sort out.
         std::fs::remove_file(path).unwrap_or_default();
@@ -218,19 +223,4 @@ fn bound_address(address: &SocketAddrAny) -> io::Result<BoundAddress> {
 
 fn os_string(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
-}
-
-/// One turn of accept4: a socket, or what its failure means.
-///
-/// # Errors
-///
-/// Those of accept4(2); [`super::acceptor::classify`] says what follows.
-pub(crate) fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    // Non-blocking from birth: a worker's runtime relies on it, and a blocking descriptor
-    // would freeze a whole event loop in one write to a stalled client.
-    let (socket, client) = rustix::net::acceptfrom_with(listener, flags())?;
-    Ok((
-        socket,
-        client.and_then(|address| SocketAddr::try_from(address).ok()),
-    ))
 }
