@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -91,7 +91,10 @@ async fn settle(shared: &Shared) -> Option<Ending> {
         let exchange = shared.lock();
         match exchange.answer {
             _ if exchange.is_broken => return Some(Ending::Quiet),
-            Answer::Finished => None,
+            Answer::Finished => {
+                super::ANSWERED.fetch_add(1, Relaxed);
+                None
+            }
             Answer::Awaited => Some(exchange.failure.unwrap_or(Refusal::UNANSWERED)),
             // The client must not take a torn answer for a whole one, so it sees the end
             // of the stream where the rest should be.

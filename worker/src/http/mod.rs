@@ -65,6 +65,17 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Requests that the servers of this process have answered: for the master, to show.
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many requests the servers of this process have answered.
+#[must_use]
+pub fn requests_answered() -> u64 {
+    ANSWERED.load(Ordering::Relaxed)
+}
+
 pub use accept::Accept;
 pub use limits::Limits;
 pub use request::{Request, Version};
