@@ -273,6 +273,15 @@ impl<S: Stream> Listener<S> {
         }
     }
 
+    /// As [`poll_accept`](Self::poll_accept), for a server that also watches
+    /// [`draining`](Self::draining): that tells it the end, which is then no error.
+    fn poll_until_drain(&self, context: &mut Context<'_>) -> Poll<io::Result<(S, S::Address)>> {
+        match self.poll_accept(context) {
+            Poll::Ready(Err(_)) if self.is_draining() => Poll::Pending,
+            other => other,
+        }
+    }
+
     /// Returns where it really listens, with the port that the kernel chose.
     ///
     /// # Errors
@@ -323,7 +332,8 @@ impl Accept for Listener<TcpStream> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        Self::poll_accept(self, context).map_ok(|(stream, client)| (stream, Some(client)))
+        self.poll_until_drain(context)
+            .map_ok(|(stream, client)| (stream, Some(client)))
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
@@ -338,7 +348,8 @@ impl Accept for Listener<UnixStream> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(UnixStream, Option<SocketAddr>)>> {
-        Self::poll_accept(self, context).map_ok(|(stream, _)| (stream, None))
+        self.poll_until_drain(context)
+            .map_ok(|(stream, _)| (stream, None))
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {

@@ -375,3 +375,16 @@ async fn statistics_follow_what_is_taken_and_closed() {
     drop(held);
     assert_eq!(told, [(1, 1), (0, 1)]);
 }
+
+#[tokio::test]
+async fn a_drained_http_server_ends_without_an_error() {
+    let (link, mut master) = meet().await;
+    let listener = open_any(link, &mut master).await;
+    let server = crate::http::Server::new(|_request, response: crate::http::Response| async move {
+        response.end("served").await
+    });
+    let grace = Duration::from_millis(1);
+    master.tell(&MasterToWorker::Drain { grace });
+    master.tell(&MasterToWorker::Disconnect);
+    soon(server.serve(listener)).await.unwrap();
+}
