@@ -11,13 +11,13 @@ use std::time::Duration;
 use maitred_core::dispatch::Snapshot;
 use maitred_core::id::WorkerId;
 use maitred_core::supervise::Outcome;
-use maitred_protocol::environment;
+use maitred_protocol::{environment, fd};
 use thiserror::Error;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::settings::{Settings, WINDOW_MAX};
+use crate::shell::announcer::{Announcer, Notice};
 use crate::shell::command::{self, Command};
 use crate::shell::event_loop::{self, Inlets};
 use crate::shell::master::{Master, Outlets};
@@ -27,9 +27,6 @@ use crate::shell::process::Spawner;
 use crate::shell::report;
 use crate::shell::trace::Trace;
 use crate::worker::Worker;
-
-/// Events kept for a listener that is slow to take them; older ones are lost, and counted.
-const EVENTS_KEPT: usize = 4096;
 
 /// How long to wait at the end for workers' last lines of output. They are in the pipes by
 /// then; only a grandchild that lives on holds one open.
@@ -73,9 +70,9 @@ pub enum ClusterError {
 #[derive(Debug)]
 pub struct Cluster {
     commands: mpsc::Sender<Command>,
-    events: broadcast::Sender<Event>,
+    announcer: Announcer,
     /// Holds everything since the start, for the first who asks.
-    first_events: Mutex<Option<broadcast::Receiver<Event>>>,
+    first_events: Mutex<Option<broadcast::Receiver<Notice>>>,
     outcome: watch::Receiver<Option<Outcome>>,
     outputs: Outputs,
 }
@@ -91,7 +88,9 @@ impl Cluster {
     }
 
     /// As [`setup_primary`](Self::setup_primary), for a program that is nothing but a
-    /// cluster: if no first worker comes up, or every one is given up, the master ends.
+    /// cluster: if no first worker comes up, or every one is given up, the master ends. As
+    /// the first process of a container it also reaps all children that are no workers, so
+    /// such a program must start none by other means.
     ///
     /// # Errors
     ///
@@ -105,15 +104,17 @@ impl Cluster {
             return Err(ClusterError::IsWorker);
         }
         let settings = complete(settings)?;
+        // What this process was started with, and nobody has closed, is not for workers.
+        fd::seal_inherited()?;
         let trace = settings.trace.as_deref().map(Trace::create).transpose()?;
         let outputs = Outputs::start()?;
         let (reporter, reports) = mpsc::channel(report::QUEUE);
         let (asker, commands) = mpsc::channel(command::QUEUE);
-        let (events, first_events) = broadcast::channel(EVENTS_KEPT);
+        let (announcer, first_events) = Announcer::new();
         let outlets = Outlets {
             spawner: Spawner::start(reporter.clone())?,
             reports: reporter,
-            events: events.clone(),
+            announcer: announcer.clone(),
             commands: asker.downgrade(),
             outputs: outputs.clone(),
             trace,
@@ -127,13 +128,13 @@ impl Cluster {
             .name("maitred-dispatch".into())
             .spawn(move || {
                 let ran = runtime.block_on(async {
-                    let orphans = Orphans::new()?;
+                    let orphans = Orphans::new(foreground)?;
                     Ok::<_, io::Error>(
                         event_loop::run(
                             master,
                             Inlets {
                                 reports,
-                                commands,
+                                commands: Some(commands),
                                 orphans,
                             },
                         )
@@ -144,11 +145,10 @@ impl Cluster {
                 ended.send_replace(Some(ran.unwrap_or(Outcome::Done)));
             })?;
         let first_events = Mutex::new(Some(first_events));
-        // Nobody listens yet, but the first listener will hear it.
-        events.send(Event::Setup).map(drop).unwrap_or_default();
+        announcer.announce(Event::Setup);
         Ok(Self {
             commands: asker,
-            events,
+            announcer,
             first_events,
             outcome,
             outputs,
@@ -233,12 +233,16 @@ impl Cluster {
             .first_events
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let inner = first.take().unwrap_or_else(|| self.events.subscribe());
-        Events {
-            inner,
-            outcome: self.outcome.clone(),
-            missed: 0,
-        }
+        let (ring, lost_before) = match first.take() {
+            Some(ring) => (ring, 0),
+            None => (self.announcer.subscribe(), self.announcer.lost()),
+        };
+        Events::new(
+            ring,
+            self.outcome.clone(),
+            self.announcer.clone(),
+            lost_before,
+        )
     }
 
     /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it
@@ -293,46 +297,6 @@ impl Cluster {
         let (reply, answer) = oneshot::channel();
         self.ask(command(reply)).await?;
         answer.await.map_err(|_| ClusterError::Ended)
-    }
-}
-
-/// The events of a cluster, in order.
-#[derive(Debug)]
-pub struct Events {
-    inner: broadcast::Receiver<Event>,
-    outcome: watch::Receiver<Option<Outcome>>,
-    missed: u64,
-}
-
-impl Events {
-    /// Waits for the next event; `None` after the master's last.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            let received = tokio::select! {
-                biased;
-                received = self.inner.recv() => received,
-                // All events were sent before the outcome, and none is left.
-                _ = self.outcome.wait_for(Option::is_some) => match self.inner.try_recv() {
-                    Ok(event) => Ok(event),
-                    Err(_) => return None,
-                },
-            };
-            match received {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.missed += count,
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not taken in time.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        self.missed
     }
 }
 

@@ -1,9 +1,13 @@
 //! What happens in a cluster, as its owner sees it: Node's events and a few more.
 
 use maitred_core::id::{ServerId, SlotId, WorkerId};
-use maitred_core::supervise::ExitStatus;
+use maitred_core::supervise::{ExitStatus, Outcome};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
+
+use crate::shell::announcer::{Announcer, Notice};
 
 /// One event of a cluster.
 ///
@@ -173,5 +177,86 @@ impl Event {
             Self::CutAtDeadline { .. } => "cut_at_deadline",
             Self::ShuttingDown => "shutting_down",
         }
+    }
+}
+
+/// The events of a cluster, in order.
+#[derive(Debug)]
+pub struct Events {
+    ring: broadcast::Receiver<Notice>,
+    outcome: watch::Receiver<Option<Outcome>>,
+    announcer: Announcer,
+    /// Events that fell out of the ring before they were taken.
+    lagged: u64,
+    /// Messages that had been lost before this listener came.
+    lost_before: u64,
+}
+
+impl Events {
+    pub(crate) fn new(
+        ring: broadcast::Receiver<Notice>,
+        outcome: watch::Receiver<Option<Outcome>>,
+        announcer: Announcer,
+        lost_before: u64,
+    ) -> Self {
+        Self {
+            ring,
+            outcome,
+            announcer,
+            lagged: 0,
+            lost_before,
+        }
+    }
+
+    /// Waits for the next event; `None` after the master's last.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = match self.take().await? {
+                Notice::Event(event) => Some(event),
+                // The library sends nothing but JSON; what is none was meant for nobody.
+                Notice::Message(letter) => {
+                    serde_json::from_str(&letter.json)
+                        .ok()
+                        .map(|message| Event::Message {
+                            worker: letter.worker,
+                            pid: letter.pid,
+                            message,
+                        })
+                }
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Option<Notice> {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.ring.recv() => received,
+                // All events were sent before the outcome; some perhaps a moment ago.
+                _ = self.outcome.wait_for(Option::is_some) => match self.ring.try_recv() {
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+                    Err(TryRecvError::Lagged(count)) => Err(RecvError::Lagged(count)),
+                    Ok(notice) => Ok(notice),
+                },
+            };
+            match received {
+                Ok(notice) => return Some(notice),
+                Err(RecvError::Lagged(count)) => self.lagged += count,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Returns how many events were lost because they were not taken in time.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.lagged + self.announcer.lost().saturating_sub(self.lost_before)
     }
 }

@@ -35,8 +35,8 @@ mod settings;
 mod shell;
 mod worker;
 
-pub use cluster::{Cluster, ClusterError, Events, is_primary, is_worker};
-pub use event::Event;
+pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
+pub use event::{Event, Events};
 pub use maitred_core::dispatch::{PolicyName, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
 pub use maitred_core::supervise::{ExitStatus, Limits, Outcome, WorkerState};

@@ -1,7 +1,6 @@
 //! What workers say, and what they are answered: one method per word of the protocol.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use maitred_core::dispatch::Input;
@@ -24,10 +23,22 @@ use crate::worker::SendError;
 /// that the queue is full.
 const EARLY_MAX: usize = 256;
 
+/// User messages stop here, well before the outbox is full, so that a flood of them leaves
+/// room for handoffs and answers.
+const USER_BACKLOG_MAX: usize = 256;
+
 impl Master {
-    /// Hears one message. Messages of a worker that is unknown by now are dropped.
+    /// Hears one message. Messages of a worker that is unknown by now are dropped; of one
+    /// that is being killed for a breach only answers count, for they say what it holds.
     pub(super) fn hear(&mut self, now: Instant, worker: WorkerId, message: WorkerToMaster) {
-        if !self.members.contains_key(&worker) {
+        let Some(member) = self.members.get(&worker) else {
+            return;
+        };
+        let is_answer = matches!(
+            message,
+            WorkerToMaster::Ack { .. } | WorkerToMaster::Reject { .. }
+        );
+        if member.expelled && !is_answer {
             return;
         }
         match message {
@@ -42,7 +53,7 @@ impl Master {
             }
             WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
             WorkerToMaster::ExitedAfterDisconnect => self.leaves(now, worker),
-            WorkerToMaster::User(message) => self.user_message(worker, &message),
+            WorkerToMaster::User(message) => self.user_message(worker, message),
             // Nobody pings yet; the heartbeat will.
             WorkerToMaster::Pong { .. } => {}
             WorkerToMaster::Statistics(statistics) => {
@@ -72,10 +83,15 @@ impl Master {
             window,
         };
         self.tell(now, worker, MasterToWorker::Welcome(welcome));
-        for message in early {
-            self.tell(now, worker, message);
-        }
         self.dispatch(now, Input::Joined { worker, window });
+        if self.is_leaving(worker) {
+            // It was told to leave before it could be told anything: it may still come to
+            // listen, but must not be handed anything.
+            self.dispatch(now, Input::Draining(worker));
+        }
+        for waiting in early {
+            self.post(now, worker, waiting);
+        }
     }
 
     fn came_online(&mut self, now: Instant, worker: WorkerId) {
@@ -86,26 +102,29 @@ impl Master {
 
     fn answer_query(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) {
         let policy = self.policy();
-        let granted = if self.closing.is_some() {
+        let granted = if self.closing.is_some() || self.is_leaving(worker) {
             Err(io::Error::from_raw_os_error(libc::ESHUTDOWN))
         } else {
             self.servers
                 .grant(worker, query, policy, &self.settings.inherited)
         };
-        let (outcome, socket) = match granted {
-            Ok(grant) => {
-                if grant.new {
-                    self.server_opened(now, grant.server);
-                }
-                self.describe(grant.server)
+        let described = granted.and_then(|grant| {
+            if grant.new {
+                self.server_opened(now, grant.server);
             }
-            Err(error) => (self.listen_failed(worker, &error), None),
-        };
-        let message = MasterToWorker::ServerReply {
-            query: query.query,
-            outcome,
-        };
-        self.tell_with(now, worker, message, socket);
+            self.describe(grant.server)
+                // Without its socket the worker does not have it; it may ask again.
+                .inspect_err(|_| self.closed_by(now, worker, grant.server))
+        });
+        let (outcome, cargo) =
+            described.unwrap_or_else(|error| (self.listen_failed(worker, &error), Cargo::Nothing));
+        let query = query.query;
+        self.tell_with(
+            now,
+            worker,
+            MasterToWorker::ServerReply { query, outcome },
+            cargo,
+        );
     }
 
     fn server_opened(&mut self, now: Instant, server: ServerId) {
@@ -136,36 +155,35 @@ impl Master {
     }
 
     /// Says what a worker gets that asked for this server.
-    fn describe(&self, server: ServerId) -> (ServerOutcome, Option<OwnedFd>) {
-        let Some(entry) = self.servers.get(server) else {
-            return (ServerOutcome::Refused { errno: libc::EBADF }, None);
-        };
+    fn describe(&self, server: ServerId) -> io::Result<(ServerOutcome, Cargo)> {
+        let entry = self.servers.get(server);
+        let entry = entry.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
         let (bound, data) = (entry.bound.clone(), entry.data.clone());
-        match entry.share() {
+        Ok(match entry.share().transpose()? {
             None => (
                 ServerOutcome::HandedOver {
                     server,
                     bound,
                     data,
                 },
-                None,
+                Cargo::Nothing,
             ),
-            Some(Ok(socket)) => (
+            Some(socket) => (
                 ServerOutcome::Shared {
                     server,
                     bound,
                     data,
                 },
-                Some(socket),
+                Cargo::Socket(socket),
             ),
-            Some(Err(error)) => {
-                let errno = error.raw_os_error().unwrap_or(libc::EMFILE);
-                (ServerOutcome::Refused { errno }, None)
-            }
-        }
+        })
     }
 
     fn listens(&mut self, now: Instant, worker: WorkerId, server: ServerId) {
+        if self.servers.get(server).is_none() && self.servers.is_known(server) {
+            // Closed while its word was on the way: by the shutdown, or by a failure.
+            return;
+        }
         if !self.servers.holds(worker, server) {
             self.expel_for(
                 now,
@@ -206,79 +224,59 @@ impl Master {
         self.tell(now, worker, MasterToWorker::ExitedAfterDisconnectAck);
     }
 
-    fn user_message(&self, worker: WorkerId, message: &UserMessage) {
-        // The library sends nothing but JSON; what is none was meant for nobody.
-        if let Ok(message) = serde_json::from_str(&message.json) {
-            let pid = self.pid_of(worker);
-            self.announce(Event::Message {
-                worker,
-                pid,
-                message,
-            });
-        }
+    fn user_message(&self, worker: WorkerId, message: UserMessage) {
+        let pid = self.pid_of(worker);
+        self.outlets.announcer.pass_on(worker, pid, message);
     }
 
     /// Tells a worker something, once it can be told.
     pub(super) fn tell(&mut self, now: Instant, worker: WorkerId, message: MasterToWorker) {
-        self.tell_with(now, worker, message, None);
+        self.tell_with(now, worker, message, Cargo::Nothing);
     }
 
-    fn tell_with(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        message: MasterToWorker,
-        socket: Option<OwnedFd>,
-    ) {
+    fn tell_with(&mut self, now: Instant, worker: WorkerId, message: MasterToWorker, cargo: Cargo) {
+        match Encoded::new(&message) {
+            Ok(frame) => self.post(now, worker, Waiting { frame, cargo }),
+            // Only what a worker gave us to pass on (its opaque data) can be that long.
+            Err(error) => self.expel(now, worker, &error),
+        }
+    }
+
+    fn post(&mut self, now: Instant, worker: WorkerId, waiting: Waiting) {
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
-        let Some(link) = member.link.as_mut().filter(|_| member.greeted) else {
-            member.early.push(message);
-            return;
-        };
-        match Encoded::new(&message) {
-            Ok(frame) => {
-                let cargo = socket.map_or(Cargo::Nothing, Cargo::Socket);
-                let delivery = link.send(Waiting { frame, cargo }, &self.connections);
+        match member.link.as_mut().filter(|_| member.greeted) {
+            Some(link) => {
+                let delivery = link.send(waiting, &self.connections);
                 self.settle(now, worker, delivery);
             }
-            // Only what a worker gave us to pass on (its opaque data) can be that long.
-            Err(error) => self.expel(now, worker, &error),
+            // Besides user messages, which are counted, only the wish that it leave.
+            None => member.early.push(waiting),
         }
     }
 
     /// Tells a worker what the owner wants it to be told; the owner hears if that fails.
     pub(super) fn tell_user(
         &mut self,
+        now: Instant,
         worker: WorkerId,
-        message: MasterToWorker,
+        json: String,
     ) -> Result<(), SendError> {
         let gone = SendError::NotConnected(worker);
-        let member = self.members.get_mut(&worker).ok_or(gone.clone())?;
-        if !member.greeted {
-            if member.early.len() >= EARLY_MAX {
-                return Err(SendError::QueueFull(worker));
-            }
-            member.early.push(message);
-            return Ok(());
-        }
-        let connected = member.status.borrow().connected;
-        let link = member
-            .link
-            .as_mut()
-            .filter(|_| connected)
-            .ok_or(gone.clone())?;
-        if link.backlog() >= USER_BACKLOG_MAX {
+        let member = self.members.get(&worker).ok_or(gone.clone())?;
+        let (waiting, max) = match &member.link {
+            Some(_) if !member.status.borrow().connected => return Err(gone),
+            Some(link) if member.greeted => (link.backlog(), USER_BACKLOG_MAX),
+            Some(_) | None => (member.early.len(), EARLY_MAX),
+        };
+        if waiting >= max {
             return Err(SendError::QueueFull(worker));
         }
+        let message = MasterToWorker::User(UserMessage { json });
         let frame = Encoded::new(&message).map_err(|_| gone)?;
-        let waiting = Waiting {
-            frame,
-            cargo: Cargo::Nothing,
-        };
-        let delivery = link.send(waiting, &self.connections);
-        self.settle(Instant::now(), worker, delivery);
+        let cargo = Cargo::Nothing;
+        self.post(now, worker, Waiting { frame, cargo });
         Ok(())
     }
 
@@ -288,7 +286,3 @@ impl Master {
             .map_or(0, super::master::Member::pid_number)
     }
 }
-
-/// User messages stop here, well before the outbox is full, so that a flood of them leaves
-/// room for handoffs and answers.
-const USER_BACKLOG_MAX: usize = 256;

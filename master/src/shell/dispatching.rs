@@ -10,17 +10,28 @@ use maitred_protocol::native::Encoded;
 use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, REST, classify};
 use super::master::Master;
 use super::servers::Gate;
-use super::worker_link::{Cargo, Delivery, Waiting};
+use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
 use crate::event::Event;
 
 impl Master {
     /// Tells the dispatcher a fact and carries out what it orders.
+    ///
+    /// Carrying out may bring new facts (a worker that must go since its outbox is full).
+    /// They queue behind: a `PauseAccept` of theirs must not be undone by a `ResumeAccept`
+    /// that was ordered before, but not yet carried out.
     pub(super) fn dispatch(&mut self, now: Instant, input: Input) {
+        self.inputs.push_back(input);
+        if std::mem::replace(&mut self.is_dispatching, true) {
+            return;
+        }
+        while let Some(input) = self.inputs.pop_front() {
+            self.dispatch_one(now, input);
+        }
+        self.is_dispatching = false;
+    }
+
+    fn dispatch_one(&mut self, now: Instant, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        debug_assert!(
-            effects.is_empty(),
-            "one input's effects are carried out before the next"
-        );
         let recorded = self.outlets.trace.is_some().then(|| input.clone());
         self.dispatcher.handle(now, input, &mut effects);
         if let (Some(trace), Some(input)) = (&mut self.outlets.trace, recorded) {
@@ -84,7 +95,7 @@ impl Master {
                 false,
                 "only a worker that has joined is handed a connection"
             );
-            return;
+            return self.dispatch(now, Input::Rejected { worker, handoff });
         };
         let cargo = Cargo::Connection(connection);
         let delivery = link.send(Waiting { frame, cargo }, &self.connections);
@@ -126,16 +137,21 @@ impl Master {
         self.settle(now, worker, delivery);
     }
 
-    /// Tries again what the kernel refused because too many descriptors were in flight.
-    pub(super) fn flush_all(&mut self, now: Instant) {
-        let waiting: Vec<WorkerId> = self
+    /// Tries again what the kernel refused for a time.
+    pub(super) fn retry(&mut self, now: Instant) {
+        let is_refused = |link: &WorkerLink| link.retry_at.is_some();
+        let refused: Vec<WorkerId> = self
             .members
             .iter()
-            .filter(|(_, member)| member.link.as_ref().is_some_and(|link| link.backlog() > 0))
+            .filter(|(_, member)| member.link.as_ref().is_some_and(is_refused))
             .map(|(worker, _)| *worker)
             .collect();
-        for worker in waiting {
-            self.room_came(now, worker);
+        for worker in refused {
+            let member = self.members.get_mut(&worker);
+            if let Some(link) = member.and_then(|member| member.link.as_mut()) {
+                let delivery = link.flush(now, &self.connections);
+                self.settle(now, worker, delivery);
+            }
         }
     }
 
@@ -165,7 +181,7 @@ impl Master {
         let Some(entry) = self.servers.get_mut(server) else {
             return false;
         };
-        let error = match entry.accept() {
+        let error = match entry.accept(self.closing.is_some()) {
             Ok((descriptor, client)) => {
                 let connection = self.connections.admit(descriptor, client);
                 self.dispatch(
@@ -204,17 +220,6 @@ impl Master {
                 (Gate::Shut, _) => Gate::Shut,
                 (_, gate) => gate,
             };
-        }
-    }
-
-    /// Lets servers accept again whose rest is over.
-    pub(super) fn end_rests(&mut self, now: Instant) {
-        for server in self.servers.ids() {
-            if let Some(entry) = self.servers.get_mut(server)
-                && matches!(entry.gate, Gate::Resting(until) if until <= now)
-            {
-                entry.gate = Gate::Open;
-            }
         }
     }
 

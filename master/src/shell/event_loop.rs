@@ -1,10 +1,10 @@
 //! Waits for something to happen and has the master deal with it; nothing else.
 //!
-//! One turn: at most [`BATCH`] reports from workers, or one command, or a deadline; then as
-//! many connections as the turn allows. Whatever woke the loop, the accepting comes last, so
-//! that acks have made room by then.
+//! One turn: at most [`BATCH`] reports from workers, or one command; then whatever is due;
+//! then as many connections as the turn allows. Whatever woke the loop, the accepting comes
+//! last, so that acks have made room by then.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Instant;
@@ -25,14 +25,16 @@ pub(crate) const BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Inlets {
     pub(crate) reports: mpsc::Receiver<Report>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    /// `None` once the owner's last handle is gone.
+    pub(crate) commands: Option<mpsc::Receiver<Command>>,
     pub(crate) orphans: Orphans,
 }
 
 /// What woke the loop.
 enum Wake {
     Reports,
-    Command(Option<Command>),
+    Command(Command),
+    OwnerGone,
     Orphan,
     Acceptable,
     Deadline,
@@ -44,8 +46,11 @@ pub(crate) async fn run(mut master: Master, mut inlets: Inlets) -> Outcome {
     let mut timer = Box::pin(tokio::time::sleep_until(Instant::now().into()));
     loop {
         let wake = next(&master, &mut inlets, &mut batch, timer.as_mut()).await;
-        handle(&mut master, wake, &mut batch);
-        let exhausted = master.accept_turn(Instant::now());
+        let now = Instant::now();
+        handle(&mut master, &mut inlets, now, (wake, &mut batch));
+        // In every turn: the timer is asked last, and under a steady load that may be never.
+        master.handle_deadlines(now);
+        let exhausted = master.accept_turn(now);
         if let Some(outcome) = master.outcome() {
             return outcome;
         }
@@ -66,21 +71,29 @@ async fn next(
     batch: &mut Vec<Report>,
     mut timer: Pin<&mut Sleep>,
 ) -> Wake {
-    if let Some(deadline) = master.deadline()
+    let deadline = master.deadline();
+    if let Some(deadline) = deadline
         && timer.deadline() != deadline.into()
     {
         timer.as_mut().reset(deadline.into());
     }
-    let armed = master.deadline().is_some();
     // All of these are cancel safe: what is not returned is not taken.
     tokio::select! {
         biased;
         // The spawner holds a sender, so this queue never ends before the loop does.
         _ = inlets.reports.recv_many(batch, BATCH) => Wake::Reports,
-        command = inlets.commands.recv() => Wake::Command(command),
+        command = command(&mut inlets.commands) => command.map_or(Wake::OwnerGone, Wake::Command),
         () = inlets.orphans.notice() => Wake::Orphan,
         () = acceptable(master) => Wake::Acceptable,
-        () = timer, if armed => Wake::Deadline,
+        () = timer, if deadline.is_some() => Wake::Deadline,
+    }
+}
+
+/// Waits for the owner's next wish; `None` once, when nobody is left to have one. Cancel safe.
+async fn command(commands: &mut Option<mpsc::Receiver<Command>>) -> Option<Command> {
+    match commands {
+        Some(commands) => commands.recv().await,
+        None => pending().await,
     }
 }
 
@@ -96,18 +109,24 @@ async fn acceptable(master: &Master) {
     .await;
 }
 
-fn handle(master: &mut Master, wake: Wake, batch: &mut Vec<Report>) {
-    let now = Instant::now();
+fn handle(
+    master: &mut Master,
+    inlets: &mut Inlets,
+    now: Instant,
+    (wake, batch): (Wake, &mut Vec<Report>),
+) {
     match wake {
         Wake::Reports => {
             for report in batch.drain(..) {
                 master.handle_report(now, report);
             }
         }
-        Wake::Command(Some(command)) => master.handle_command(now, command),
-        // The owner's handle is gone: as Node's primary does when its program ends.
-        Wake::Command(None) => master.shut_down(now),
-        Wake::Deadline => master.handle_deadlines(now),
-        Wake::Orphan | Wake::Acceptable => {}
+        Wake::Command(command) => master.handle_command(now, command),
+        Wake::OwnerGone => {
+            inlets.commands = None;
+            // As Node's primary does when its program ends.
+            master.shut_down(now);
+        }
+        Wake::Orphan | Wake::Acceptable | Wake::Deadline => {}
     }
 }

@@ -1,15 +1,16 @@
 //! Carries out what the supervisor orders: start, drain, signal, bury.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use maitred_core::dispatch::Input;
 use maitred_core::id::{Generation, SlotId, WorkerId};
-use maitred_core::supervise::{Announcement, ExitStatus, Fact, Order, WorkerState};
+use maitred_core::supervise::{Announcement, ExitStatus, Fact, Order, SlotState, WorkerState};
 use maitred_protocol::native::MasterEnd;
 use maitred_protocol::{MasterToWorker, fd};
 use tokio::io::Interest;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::master::{Master, Member};
 use super::process::{SpawnOrder, Spawned};
-use super::worker_link::{Attended, WorkerLink, attend};
+use super::worker_link::{Attended, WorkerLink, abandon, attend};
 use crate::event::Event;
 use crate::settings::KEEPALIVE_GRACE;
 use crate::worker::Worker;
@@ -139,16 +140,16 @@ impl Master {
         self.fork_env = Some(env);
         self.supervise(now, Fact::ForkAsked);
         self.fork_env = None;
-        // The newest number is the one just ordered; after a shutdown there is none, and the
-        // dropped reply says so.
-        let newest = self
-            .members
-            .keys()
-            .next_back()
-            .copied()
-            .filter(|worker| Some(*worker) > known);
-        if let Some(worker) = newest.and_then(|worker| self.handle_of(worker)) {
-            reply.send(worker).unwrap_or_default();
+        // The first new number is the one just ordered (a respawn that was due may follow);
+        // after a shutdown there is none, and the dropped reply says so.
+        let new = (
+            known.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
+        let forked = self.members.range(new).next().map(|(worker, _)| *worker);
+        if let Some(worker) = forked.and_then(|worker| self.handle_of(worker)) {
+            // Whoever asked may have given up waiting.
+            reply.send(worker).map(drop).unwrap_or_default();
         }
     }
 
@@ -167,20 +168,15 @@ impl Master {
                     worker,
                     reason: error.to_string(),
                 });
-                self.bury(
-                    now,
-                    worker,
-                    ExitStatus {
-                        code: None,
-                        signal: None,
-                    },
-                );
+                self.bury(now, worker, ExitStatus::default());
                 self.supervise(now, Fact::SpawnFailed { worker });
+                self.tidy_up(now);
             }
         }
     }
 
-    /// Ties a started process to its member: channel, pidfd, output.
+    /// Ties a started process to its member: channel, pidfd, output. If that fails, which
+    /// takes a system out of memory, the process is ended.
     fn attach(&mut self, worker: WorkerId, spawned: Spawned) -> io::Result<u32> {
         let Spawned {
             pid,
@@ -188,12 +184,15 @@ impl Master {
             channel,
             output,
         } = spawned;
-        let reaped = Arc::new(AtomicBool::new(false));
-        let (end, inbox) = MasterEnd::new(channel)?;
-        let pidfd = fd::watch(pidfd, Interest::READABLE)?;
+        let watched = MasterEnd::new(channel)
+            .and_then(|ends| Ok((ends, fd::watch(pidfd, Interest::READABLE)?)));
+        let ((end, inbox), pidfd) = watched.inspect_err(|_| abandon(pid))?;
         let Some(member) = self.members.get_mut(&worker) else {
+            debug_assert!(false, "a worker is a member from its order to its end");
+            abandon(pid);
             return Err(io::ErrorKind::NotFound.into());
         };
+        let reaped = Arc::new(AtomicBool::new(false));
         member.link = Some(WorkerLink::new(end, pid, reaped.clone()));
         member.pid = Some(pid);
         let number = member.pid_number();
@@ -264,13 +263,19 @@ impl Master {
             exited_after_disconnect,
         });
         self.supervise(now, Fact::Exited { worker, status });
+        self.tidy_up(now);
+    }
+
+    /// Looks, after a worker is gone, at what only waited for that.
+    fn tidy_up(&mut self, now: Instant) {
+        self.close_left_behind(now);
         self.check_departures(now);
         self.check_closing(now);
     }
 
     fn bury(&mut self, now: Instant, worker: WorkerId, exit: ExitStatus) {
         let exited_after_disconnect = self.supervisor.exited_after_disconnect(worker);
-        self.servers.forget(worker);
+        self.servers.forget(worker, exited_after_disconnect);
         if let Some(member) = self.members.remove(&worker) {
             member.status.send_modify(|status| {
                 status.state = WorkerState::Dead;
@@ -300,11 +305,35 @@ impl Master {
     /// Drains all workers; the answer comes when none is left.
     pub(super) fn disconnect_all(&mut self, now: Instant, reply: oneshot::Sender<()>) {
         self.departures.push(reply);
-        let workers: VecDeque<WorkerId> = self.members.keys().copied().collect();
+        // Those that would be replaced must not be.
+        self.supervise(now, Fact::ScaleAsked(0));
+        let workers: Vec<WorkerId> = self.members.keys().copied().collect();
         for worker in workers {
             self.supervise(now, Fact::DisconnectAsked(worker));
         }
         self.check_departures(now);
+    }
+
+    /// Closes the listeners to which nobody will come back, so that clients are refused
+    /// rather than hung: nobody is alive, and nobody is going to be started.
+    ///
+    /// Of workers that are started by the owner it cannot be known. So, as in Node, a server
+    /// goes with the last of them that leaves by intent; after a death it stays.
+    fn close_left_behind(&mut self, now: Instant) {
+        if !self.members.is_empty() || self.closing.is_some() {
+            return;
+        }
+        let slots: Vec<SlotState> = self.supervisor.slots().map(|(_, slot)| slot).collect();
+        let left = if slots.is_empty() {
+            self.servers.left_behind()
+        } else if slots.iter().all(|slot| *slot == SlotState::Errored) {
+            self.servers.ids()
+        } else {
+            return;
+        };
+        for server in left {
+            self.close_server(now, server);
+        }
     }
 
     fn check_departures(&mut self, now: Instant) {

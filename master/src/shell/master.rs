@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::time::Instant;
 
-use maitred_core::dispatch::{Dispatcher, Effect, PolicyName};
+use maitred_core::dispatch::{Dispatcher, Effect, Input, PolicyName};
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{Fact, Order, Outcome, Supervisor, WorkerState};
+use maitred_protocol::ChannelError;
 use maitred_protocol::message::Statistics;
-use maitred_protocol::{ChannelError, MasterToWorker};
 use rustix::process::Pid;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::announcer::Announcer;
 use super::closing::Closing;
 use super::command::Command;
 use super::connections::Connections;
@@ -25,10 +26,10 @@ use super::process::Spawner;
 use super::report::Report;
 use super::servers::Servers;
 use super::trace::Trace;
-use super::worker_link::WorkerLink;
+use super::worker_link::{Waiting, WorkerLink};
 use crate::event::Event;
 use crate::settings::{PENDING_MAX, Settings, WINDOW};
-use crate::worker::{SendError, Worker, WorkerStatus};
+use crate::worker::{Worker, WorkerStatus};
 
 /// Everything on the dispatch thread.
 #[derive(Debug)]
@@ -40,6 +41,9 @@ pub(crate) struct Master {
     pub(super) connections: Connections,
     pub(super) members: BTreeMap<WorkerId, Member>,
     pub(super) outlets: Outlets,
+    /// Facts that the dispatcher is still to be told; empty between turns.
+    pub(super) inputs: VecDeque<Input>,
+    pub(super) is_dispatching: bool,
     /// The effects of one input; kept so that its memory is used again.
     pub(super) effects: Vec<Effect>,
     pub(super) orders: VecDeque<Order>,
@@ -59,7 +63,7 @@ pub(crate) struct Master {
 pub(crate) struct Outlets {
     pub(crate) spawner: Spawner,
     pub(crate) reports: mpsc::Sender<Report>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) announcer: Announcer,
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) outputs: Outputs,
     pub(crate) trace: Option<Trace>,
@@ -76,7 +80,9 @@ pub(super) struct Member {
     /// It has said hello, so that it may be told things.
     pub(super) greeted: bool,
     /// What it is to be told once it has.
-    pub(super) early: Vec<MasterToWorker>,
+    pub(super) early: Vec<Waiting>,
+    /// It broke the protocol and is being killed; only its answers to handoffs still count.
+    pub(super) expelled: bool,
     pub(super) status: watch::Sender<WorkerStatus>,
 }
 
@@ -99,6 +105,7 @@ impl Member {
             pid: None,
             greeted: false,
             early,
+            expelled: false,
             status,
         }
     }
@@ -120,6 +127,8 @@ impl Master {
             connections: Connections::default(),
             members: BTreeMap::new(),
             outlets,
+            inputs: VecDeque::new(),
+            is_dispatching: false,
             effects: Vec::new(),
             orders: VecDeque::new(),
             fork_env: None,
@@ -147,10 +156,10 @@ impl Master {
 
     /// Deals with every deadline that has passed.
     pub(crate) fn handle_deadlines(&mut self, now: Instant) {
-        self.end_rests(now);
+        self.servers.end_rests(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            self.flush_all(now);
+            self.retry(now);
         }
         if self.supervisor.deadline().is_some_and(|at| at <= now) {
             self.supervise(now, Fact::Tick);
@@ -188,7 +197,7 @@ impl Master {
             } => {
                 // The asker may have given up waiting.
                 reply
-                    .send(self.send_user_message(worker, json))
+                    .send(self.tell_user(now, worker, json))
                     .unwrap_or_default();
             }
             Command::Disconnect(worker) => self.supervise(now, Fact::DisconnectAsked(worker)),
@@ -217,8 +226,7 @@ impl Master {
 
     /// Tells the owner. A slow listener loses events and is told how many; nobody waits.
     pub(super) fn announce(&self, event: Event) {
-        // An error means that nobody listens.
-        self.outlets.events.send(event).unwrap_or_default();
+        self.outlets.announcer.announce(event);
     }
 
     pub(super) fn policy(&self) -> PolicyName {
@@ -252,16 +260,17 @@ impl Master {
         })
     }
 
-    fn send_user_message(&mut self, worker: WorkerId, json: String) -> Result<(), SendError> {
-        use maitred_protocol::message::UserMessage;
-        self.tell_user(worker, MasterToWorker::User(UserMessage { json }))
-    }
-
+    /// A worker broke the protocol: it gets nothing more, and is killed.
     fn breached(&mut self, now: Instant, worker: WorkerId, reason: &str) {
-        let Some(member) = self.members.get(&worker) else {
+        let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
+        // Once is enough: it may go on breaking it until the signal has arrived.
+        if std::mem::replace(&mut member.expelled, true) {
+            return;
+        }
         let (pid, reason) = (member.pid_number(), reason.to_owned());
+        self.dispatch(now, Input::Draining(worker));
         self.announce(Event::Breached {
             worker,
             pid,

@@ -16,6 +16,7 @@
 //! on, `trace.rs` writes the record.
 
 pub(crate) mod acceptor;
+pub(crate) mod announcer;
 mod closing;
 pub(crate) mod command;
 mod connections;

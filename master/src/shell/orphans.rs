@@ -18,13 +18,14 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    /// Begins to watch if this process has pid 1. Needs a tokio runtime.
+    /// Begins to watch if this process has pid 1 and starts no children but workers. Needs a
+    /// tokio runtime.
     ///
     /// # Errors
     ///
     /// Those of installing a signal handler.
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let first = std::process::id() == 1;
+    pub(crate) fn new(only_workers: bool) -> std::io::Result<Self> {
+        let first = only_workers && std::process::id() == 1;
         let notices = first.then(|| signal(SignalKind::child())).transpose()?;
         Ok(Self {
             notices,

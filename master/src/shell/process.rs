@@ -31,6 +31,18 @@ use crate::settings::{INSTANCES_MAX, Output};
 /// Orders that may wait for the thread: every worker once, and its replacement.
 const QUEUE: usize = 2 * INSTANCES_MAX as usize;
 
+/// What a service manager tells its own child, and nobody else: a worker that believed it
+/// were meant would say `READY=1` for the master, or serve the master's sockets.
+const NOT_FOR_WORKERS: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 /// How to start one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct SpawnOrder {
@@ -121,6 +133,10 @@ fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
 fn command(order: &SpawnOrder, worker_end: OwnedFd) -> io::Result<Command> {
     let mut command = Command::new(&order.program);
     let (output, error) = stdio(order.output);
+    for name in NOT_FOR_WORKERS {
+        command.env_remove(name);
+    }
+    // What the owner sets is set, whatever its name; ours comes last.
     command
         .args(&order.args)
         .envs(&order.env)

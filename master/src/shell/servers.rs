@@ -22,6 +22,18 @@ use tokio::io::unix::AsyncFd;
 
 use super::acceptor;
 
+/// Servers that one worker may have at a time. A program listens on a handful; one that asks
+/// for more and more must not use up the master's descriptors.
+pub(crate) const SERVERS_PER_WORKER: usize = 64;
+
+/// Servers that may be open at a time, each with a descriptor of the master's: all that a
+/// usual limit of 1,024 would allow, if there were nothing else.
+const SERVERS_MAX: usize = 1024;
+
+/// Longest opaque data of a server, in bytes: it must fit into a reply's frame, and is
+/// kept as long as the server is. TLS ticket keys, for which it is meant, take 48.
+const DATA_MAX: usize = 32 * 1024;
+
 /// What tells one server from another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ServerKey {
@@ -39,6 +51,9 @@ pub(crate) struct Server {
     listener: Listener,
     /// Who has been granted it and has not closed it since.
     holders: BTreeSet<WorkerId>,
+    /// A holder died without having left: its successor, whoever starts it, is expected to
+    /// want this server, and clients wait for that one in the backlog.
+    expects_successor: bool,
     /// What the first worker wanted all others to know.
     pub(crate) data: Option<Vec<u8>>,
     pub(crate) gate: Gate,
@@ -76,8 +91,12 @@ impl Server {
     }
 
     /// Accepts one connection if one is there.
-    pub(crate) fn accept(&self) -> io::Result<acceptor::Guest> {
+    ///
+    /// Usually it believes the runtime, which may not have noticed the newest connection yet.
+    /// On the last call, after which the listener is closed, it asks the kernel.
+    pub(crate) fn accept(&self, is_last_call: bool) -> io::Result<acceptor::Guest> {
         match &self.listener {
+            Listener::Watched(socket) if is_last_call => acceptor::accept(socket.get_ref()),
             // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
             // new connections once, and a pause may lie between its word and our question.
             Listener::Watched(socket) => socket.try_io(Interest::READABLE, acceptor::accept),
@@ -116,7 +135,8 @@ impl Servers {
     ///
     /// # Errors
     ///
-    /// Those of binding, for the worker; `EADDRINUSE` also when it has that server already.
+    /// Those of binding, for the worker; `EADDRINUSE` also when it has that server already,
+    /// `EMFILE` and `ENFILE` when it, or all together, have too many.
     pub(crate) fn grant(
         &mut self,
         worker: WorkerId,
@@ -124,32 +144,55 @@ impl Servers {
         policy: PolicyName,
         inherited: &[RawFd],
     ) -> io::Result<Grant> {
+        self.check(worker, query)?;
         let key = ServerKey {
             address: query.address.clone(),
             index: index(query),
         };
-        if let Some(server) = self.find(&key) {
-            let entry = self
-                .open
-                .get_mut(&server)
-                .expect("a server that was found is open");
-            if !entry.holders.insert(worker) {
-                return Err(Errno::ADDRINUSE.into());
+        let (server, new) = match self.find(&key) {
+            Some(server) => (server, false),
+            None if self.open.len() >= SERVERS_MAX => return Err(Errno::NFILE.into()),
+            None => {
+                let bound = binding::open(&query.address, query.options, inherited)?;
+                let policy = effective_policy(&query.address, policy);
+                (self.enter(key, bound, policy)?, true)
             }
-            if entry.data.is_none() {
-                entry.data.clone_from(&query.data);
-            }
-            return Ok(Grant { server, new: false });
-        }
-        let bound = binding::open(&query.address, query.options, inherited)?;
-        let server = self.enter(key, bound, effective_policy(&query.address, policy))?;
+        };
         let entry = self
             .open
             .get_mut(&server)
-            .expect("it was entered in the line before");
-        entry.holders.insert(worker);
-        entry.data.clone_from(&query.data);
-        Ok(Grant { server, new: true })
+            .expect("a server that was found or entered is open");
+        if !entry.holders.insert(worker) {
+            return Err(Errno::ADDRINUSE.into());
+        }
+        entry.expects_successor = false;
+        if entry.data.is_none() {
+            entry.data.clone_from(&query.data);
+        }
+        Ok(Grant { server, new })
+    }
+
+    /// Refuses what no worker may ask for.
+    fn check(&self, worker: WorkerId, query: &ServerQuery) -> io::Result<()> {
+        let held = self.open.values();
+        let held = held.filter(|server| server.holders.contains(&worker));
+        if held.count() >= SERVERS_PER_WORKER {
+            return Err(Errno::MFILE.into());
+        }
+        if query
+            .data
+            .as_ref()
+            .is_some_and(|data| data.len() > DATA_MAX)
+        {
+            return Err(Errno::MSGSIZE.into());
+        }
+        // The library makes paths absolute. A relative one would mean the master's directory.
+        let is_relative =
+            matches!(&query.address, ListenAddress::Unix(path) if !path.is_absolute());
+        if is_relative {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(())
     }
 
     fn find(&self, key: &ServerKey) -> Option<ServerId> {
@@ -159,6 +202,10 @@ impl Servers {
                 || match (&key.address, &server.bound) {
                     (ListenAddress::Tcp(wanted), BoundAddress::Ip(bound)) => {
                         wanted == bound && matches!(server.key.address, ListenAddress::Tcp(_))
+                    }
+                    (ListenAddress::TcpAny { port }, BoundAddress::Ip(bound)) => {
+                        *port == bound.port()
+                            && matches!(server.key.address, ListenAddress::TcpAny { .. })
                     }
                     (ListenAddress::Udp(wanted), BoundAddress::Ip(bound)) => {
                         wanted == bound && matches!(server.key.address, ListenAddress::Udp(_))
@@ -180,7 +227,10 @@ impl Servers {
     ) -> io::Result<ServerId> {
         let listener = match policy {
             PolicyName::Shared => Listener::Kept(bound.socket),
-            PolicyName::Rr | _ => Listener::Watched(fd::watch(bound.socket, Interest::READABLE)?),
+            PolicyName::Rr | _ => {
+                let watched = fd::watch(bound.socket, Interest::READABLE);
+                Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
+            }
         };
         self.made += 1;
         let id = ServerId(self.made);
@@ -190,6 +240,7 @@ impl Servers {
             policy,
             listener,
             holders: BTreeSet::new(),
+            expects_successor: false,
             data: None,
             gate: Gate::Paused,
         };
@@ -239,9 +290,30 @@ impl Servers {
     }
 
     /// Notes that a worker is gone; its servers stay.
-    pub(crate) fn forget(&mut self, worker: WorkerId) {
+    pub(crate) fn forget(&mut self, worker: WorkerId, left_by_intent: bool) {
         for server in self.open.values_mut() {
-            server.holders.remove(&worker);
+            server.expects_successor |= server.holders.remove(&worker) && !left_by_intent;
+        }
+    }
+
+    /// Returns the servers whose holders have all left by intent.
+    pub(crate) fn left_behind(&self) -> Vec<ServerId> {
+        let is_left = |server: &Server| server.holders.is_empty() && !server.expects_successor;
+        let left = self.open.iter().filter(|(_, server)| is_left(server));
+        left.map(|(id, _)| *id).collect()
+    }
+
+    /// Returns whether there ever was a server of that name.
+    pub(crate) fn is_known(&self, server: ServerId) -> bool {
+        (1..=self.made).contains(&server.0)
+    }
+
+    /// Lets servers accept again whose rest is over.
+    pub(crate) fn end_rests(&mut self, now: Instant) {
+        for server in self.open.values_mut() {
+            if matches!(server.gate, Gate::Resting(until) if until <= now) {
+                server.gate = Gate::Open;
+            }
         }
     }
 
@@ -249,7 +321,7 @@ impl Servers {
     pub(crate) fn close(&mut self, server: ServerId) -> bool {
         let closed = self.open.remove(&server);
         if let Some(server) = &closed {
-            binding::clean_up(&server.bound);
+            server.key.clean_up();
         }
         closed.is_some()
     }
@@ -281,6 +353,15 @@ impl Servers {
             .values()
             .filter_map(|server| server.gate.rest_ends())
             .min()
+    }
+}
+
+impl ServerKey {
+    /// Removes what our bind left in the file system. An inherited socket's path is not ours.
+    fn clean_up(&self) {
+        if let ListenAddress::Unix(path) = &self.address {
+            binding::clean_up(&BoundAddress::Unix(path.clone()));
+        }
     }
 }
 

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use maitred_core::id::{ConnectionId, WorkerId};
 use maitred_core::supervise::ExitStatus;
-use maitred_protocol::ChannelError;
 use maitred_protocol::native::{Encoded, MasterEnd, MasterInbox};
+use maitred_protocol::{ChannelError, WorkerToMaster};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::report::Report;
 
@@ -36,9 +36,23 @@ use super::report::Report;
 /// reading (a breach).
 const OUTBOX_MAX: usize = 1024;
 
-/// How long to wait after the kernel said that too many descriptors are in flight: the
-/// socket stays writable then, so no event will tell.
+/// Listening sockets among them: each is a descriptor of ours, and a worker that asks and
+/// closes over and over without reading must not use them up. As many as it may listen on.
+const SOCKETS_MAX: usize = super::servers::SERVERS_PER_WORKER;
+
+/// How long to wait after the kernel said that too many descriptors are in flight, or that
+/// it is short of memory: the socket stays writable then, so no event will tell.
 pub(crate) const IN_FLIGHT_RETRY: Duration = Duration::from_millis(10);
+
+/// Frames read from a worker that is dead already.
+///
+/// Its own fit: a channel's default buffer holds 278, and one of a mebibyte 2,731 (measured).
+/// What goes on beyond that is a grandchild which holds the other end and goes on writing.
+const LAST_WORDS_MAX: usize = 4096;
+
+/// A user message longer than this ends its worker's turn, in bytes: a page, as an ordinary
+/// message is shorter, and the longest possible costs as much as hundreds of acks.
+const LONG_MESSAGE: usize = 4096;
 
 /// A frame that waits, with the connection whose descriptor it needs.
 #[derive(Debug)]
@@ -85,9 +99,9 @@ pub(crate) struct WorkerLink {
     /// Set by the attending task before the pid can be reused.
     reaped: Arc<AtomicBool>,
     outbox: VecDeque<Waiting>,
-    /// A task waits for the channel to become writable.
-    waiting: bool,
-    /// Not before this time, after `ETOOMANYREFS`.
+    /// The task that waits for the channel to become writable, if one does.
+    waiting: Option<AbortHandle>,
+    /// When to try again what the kernel refused for a time.
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -99,14 +113,17 @@ impl WorkerLink {
             pid,
             reaped,
             outbox,
-            waiting: false,
+            waiting: None,
             retry_at: None,
         }
     }
 
     /// Sends a frame, or puts it behind those that wait.
     pub(crate) fn send(&mut self, waiting: Waiting, descriptors: &impl Descriptors) -> Delivery {
-        if self.outbox.len() >= OUTBOX_MAX {
+        let is_socket = |frame: &Waiting| matches!(frame.cargo, Cargo::Socket(_));
+        let too_many_sockets = is_socket(&waiting)
+            && self.outbox.iter().filter(|frame| is_socket(frame)).count() >= SOCKETS_MAX;
+        if self.outbox.len() >= OUTBOX_MAX || too_many_sockets {
             return Delivery::Overflow;
         }
         self.outbox.push_back(waiting);
@@ -122,8 +139,9 @@ impl WorkerLink {
                 Cargo::Socket(socket) => Some(socket.as_fd()),
                 Cargo::Connection(connection) => match descriptors.descriptor(*connection) {
                     Some(descriptor) => Some(descriptor),
+                    // Handoffs are numbered, so a worker can ack one that it was not sent
+                    // yet. It has only cheated itself.
                     None => {
-                        debug_assert!(false, "a connection in flight is in the table");
                         self.outbox.pop_front();
                         continue;
                     }
@@ -132,11 +150,15 @@ impl WorkerLink {
             match self.end.send(&next.frame, descriptor) {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(ChannelError::Full) => return Delivery::Queued,
-                Err(ChannelError::TooManyInFlight) => {
+                Err(ChannelError::TooManyInFlight | ChannelError::Io(_)) => {
                     self.retry_at = Some(now + IN_FLIGHT_RETRY);
                     return Delivery::Queued;
                 }
-                Err(_) => return Delivery::Gone,
+                Err(_) => {
+                    // Connections among them stay in flight until the worker is reaped.
+                    self.outbox.clear();
+                    return Delivery::Gone;
+                }
             }
         }
         Delivery::Sent
@@ -144,12 +166,11 @@ impl WorkerLink {
 
     /// Has the event loop told when the channel takes frames again, once.
     pub(crate) fn await_room(&mut self, worker: WorkerId, reports: &mpsc::Sender<Report>) {
-        if self.waiting || self.outbox.is_empty() || self.retry_at.is_some() {
+        if self.waiting.is_some() || self.outbox.is_empty() || self.retry_at.is_some() {
             return;
         }
-        self.waiting = true;
         let (end, reports) = (self.end.clone(), reports.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // An error means that the runtime is ending; a closed queue that the loop has.
             if end.writable().await.is_ok() {
                 reports
@@ -158,11 +179,12 @@ impl WorkerLink {
                     .unwrap_or_default();
             }
         });
+        self.waiting = Some(task.abort_handle());
     }
 
     /// Notes that the wait of [`await_room`](Self::await_room) is over.
     pub(crate) fn room_came(&mut self) {
-        self.waiting = false;
+        self.waiting = None;
     }
 
     /// Returns how many frames wait.
@@ -181,10 +203,34 @@ impl WorkerLink {
     }
 }
 
+impl Drop for WorkerLink {
+    fn drop(&mut self) {
+        // A grandchild may hold the worker's end and never read: the task would wait for
+        // ever, and keep our end open.
+        if let Some(task) = &self.waiting {
+            task.abort();
+        }
+    }
+}
+
+/// Signals a process group. Only while its leader is alive or a zombie of ours, for after
+/// that the number may be another's.
 fn kill_group(pid: Pid, signal: Signal) {
     let group = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
     // ESRCH is the only error possible: the group is empty, which is what is wanted.
     killpg(group, signal).unwrap_or_default();
+}
+
+/// Ends a process that was started a moment ago and cannot be watched.
+pub(super) fn abandon(pid: Pid) {
+    kill_group(pid, Signal::SIGKILL);
+    // SIGKILL takes no time, usually; where it does, another thread waits.
+    tokio::task::spawn_blocking(move || {
+        // An error means that it is reaped already, by whoever reaps orphans here.
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
+            .map(drop)
+            .unwrap_or_default();
+    });
 }
 
 /// What [`attend`] watches.
@@ -199,21 +245,25 @@ pub(crate) struct Attended {
 
 /// Listens to one worker until its process has ended; see the module for the order.
 pub(crate) async fn attend(mut attended: Attended, reports: mpsc::Sender<Report>) {
-    let heard = listen(&mut attended, &reports).await;
-    kill_group(attended.pid, Signal::SIGKILL);
+    let trusted = listen(&mut attended, &reports).await;
+    // Where this program lets the kernel reap its children (SIGCHLD ignored, which it may
+    // have inherited), the pid is free by now and perhaps another's.
+    if is_zombie(attended.pidfd.get_ref()) {
+        kill_group(attended.pid, Signal::SIGKILL);
+    }
     attended.reaped.store(true, Ordering::Release);
     let status = reap(attended.pidfd.get_ref());
-    if heard {
+    if trusted {
         hear_out(&mut attended, &reports).await;
     }
-    // A closed queue means that the master is at its end and nobody wants to know.
-    reports
-        .send(Report::Exited(attended.worker, status))
-        .await
-        .unwrap_or_default();
+    pass_on(&reports, Report::Exited(attended.worker, status)).await;
 }
 
-/// Passes messages on until the process ends; returns whether the channel may hold more.
+/// Passes messages on until the process ends; returns whether what it still says counts.
+///
+/// One worker cannot keep the others from being heard. The runtime makes a task give way
+/// that has received some hundred frames without waiting once, and a long message ends its
+/// turn at once; when the queue of reports is full, it is first come, first served.
 async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool {
     let worker = attended.worker;
     loop {
@@ -221,42 +271,60 @@ async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool
             received = attended.inbox.receive() => received,
             _ = attended.pidfd.readable() => return true,
         };
-        let (report, last) = match received {
-            Ok(message) => (Report::Message(worker, message), false),
-            Err(error) if error.is_breach() => (Report::Breached(worker, error), true),
+        let (report, trusted) = match received {
+            Ok(message) => {
+                let is_long = is_long(&message);
+                pass_on(reports, Report::Message(worker, message)).await;
+                if is_long {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            }
+            Err(error) if error.is_breach() => (Report::Breached(worker, error), false),
             Err(_) => (Report::ChannelClosed(worker), true),
         };
-        reports.send(report).await.unwrap_or_default();
-        if last {
-            // An error would mean that the runtime is ending, and then this task does too.
-            let _ended = attended.pidfd.readable().await;
-            return false;
-        }
+        pass_on(reports, report).await;
+        // An error would mean that the runtime is ending, and then this task does too.
+        let _ended = attended.pidfd.readable().await;
+        return trusted;
     }
+}
+
+fn is_long(message: &WorkerToMaster) -> bool {
+    matches!(message, WorkerToMaster::User(user) if user.json.len() > LONG_MESSAGE)
+}
+
+async fn pass_on(reports: &mpsc::Sender<Report>, report: Report) {
+    // A closed queue means that the master is at its end and nobody wants to know.
+    reports.send(report).await.unwrap_or_default();
 }
 
 /// Reads what a dead worker had still said. A breach among it changes nothing any more.
 async fn hear_out(attended: &mut Attended, reports: &mpsc::Sender<Report>) {
-    while let Ok(Some(message)) = attended.inbox.try_receive() {
-        let report = Report::Message(attended.worker, message);
-        reports.send(report).await.unwrap_or_default();
+    for _ in 0..LAST_WORDS_MAX {
+        let Ok(Some(message)) = attended.inbox.try_receive() else {
+            return;
+        };
+        pass_on(reports, Report::Message(attended.worker, message)).await;
     }
 }
 
+fn is_zombie(pidfd: &OwnedFd) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::PidFd(pidfd.as_fd()), look).is_ok_and(|status| status.is_some())
+}
+
+/// Collects the exit status of a process that has ended.
+///
+/// The status is empty if somebody else in this program reaped our worker, or nobody could:
+/// it is dead, but nobody knows how.
 fn reap(pidfd: &OwnedFd) -> ExitStatus {
-    match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
-        Ok(WaitStatus::Exited(_, code)) => ExitStatus {
-            code: Some(code),
-            signal: None,
-        },
-        Ok(WaitStatus::Signaled(_, signal, _)) => ExitStatus {
-            code: None,
-            signal: Some(signal as i32),
-        },
-        // Somebody else in this program reaped our worker: it is dead, but nobody knows how.
-        Ok(_) | Err(_) => ExitStatus {
-            code: None,
-            signal: None,
-        },
-    }
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    status
+        .ok()
+        .flatten()
+        .map_or_else(ExitStatus::default, |status| ExitStatus {
+            code: status.exit_status(),
+            signal: status.terminating_signal(),
+        })
 }
