@@ -8,6 +8,9 @@ pub const SIGKILL: i32 = 9;
 /// The signal that asks a process to end. POSIX fixes its number.
 pub const SIGTERM: i32 = 15;
 
+/// The highest signal number: Linux has 64 of them, the real-time ones included.
+pub(super) const SIGNAL_MAX: i32 = 64;
+
 /// How long the supervisor waits, and how often it tries.
 ///
 /// A timeout too long for the clock to express never passes.

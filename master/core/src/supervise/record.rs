@@ -1,8 +1,9 @@
 //! What the supervisor knows of one worker process, and how one worker is made to leave.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::limits::{Limits, SIGKILL};
+use super::limits::{Limits, SIGKILL, SIGNAL_MAX};
 use super::order::{Announcement, Order};
 use super::worker_state::{WorkerEvent, WorkerState};
 use crate::id::{Generation, SlotId, WorkerId};
@@ -49,7 +50,9 @@ pub struct Record {
 #[derive(Clone, Debug, Default)]
 struct Owed {
     drain: bool,
-    signal: Option<i32>,
+    /// As in the kernel, what is pending is a set: a later signal does not undo an earlier
+    /// one, and the lowest number goes first. At most [`SIGNAL_MAX`] fit.
+    signals: BTreeSet<i32>,
 }
 
 impl Record {
@@ -84,10 +87,13 @@ impl Record {
         }
         self.pid = Some(pid);
         let owed = std::mem::take(&mut self.owed);
+        if owed.signals.contains(&SIGKILL) {
+            return self.signal(SIGKILL, orders); // After this one nothing else matters.
+        }
         if owed.drain {
             orders.push(Order::Drain(self.worker));
         }
-        if let Some(signal) = owed.signal {
+        for signal in owed.signals {
             self.signal(signal, orders);
         }
     }
@@ -164,15 +170,16 @@ impl Record {
         }
     }
 
-    /// Sends a signal as soon as there is a process to get it.
+    /// Sends a signal as soon as there is a process to get it. What no process could ever
+    /// get (0, which only asks, among them) is not kept until then.
     pub(super) fn signal(&mut self, signal: i32, orders: &mut Vec<Order>) {
         if self.pid.is_some() {
             orders.push(Order::Signal {
                 worker: self.worker,
                 signal,
             });
-        } else if self.owed.signal != Some(SIGKILL) {
-            self.owed.signal = Some(signal);
+        } else if (1..=SIGNAL_MAX).contains(&signal) {
+            self.owed.signals.insert(signal);
         }
     }
 
