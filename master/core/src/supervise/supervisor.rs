@@ -177,11 +177,18 @@ impl Supervisor {
     }
 
     fn spawn_failed(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {
-        if let Some(record) = self.workers.remove(&worker) {
-            // It never ran, so whatever the master wanted of it did not cause this.
-            let verdict = self.boot_failed(record.slot);
-            self.vacate(now, record.slot, verdict, orders);
+        let Some(record) = self.workers.get(&worker) else {
+            return;
+        };
+        // One that runs keeps its place until it is reaped, or the slot would hold two.
+        if record.pid.is_some() {
+            return;
         }
+        let slot = record.slot;
+        self.workers.remove(&worker);
+        // It never ran, so whatever the master wanted of it did not cause this.
+        let verdict = self.boot_failed(slot);
+        self.vacate(now, slot, verdict, orders);
     }
 
     fn exited(
