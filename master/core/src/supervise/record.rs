@@ -33,8 +33,6 @@ pub struct Record {
     pub exited_after_disconnect: bool,
     /// Whether the master makes it end, so that its exit says nothing about the program.
     pub(super) ended_by_master: bool,
-    /// Whether it passed its drain deadline.
-    pub(super) was_cut: bool,
     /// When it climbs the next rung.
     deadline: Option<Instant>,
     /// Whether it is on the last rung.
@@ -67,7 +65,6 @@ impl Record {
             was_ready: false,
             exited_after_disconnect: false,
             ended_by_master: false,
-            was_cut: false,
             deadline: None,
             is_killed: false,
             owed: Owed::default(),
@@ -184,10 +181,13 @@ impl Record {
     }
 
     /// Climbs every rung that is due: with timeouts of zero that is more than one.
-    pub(super) fn climb(&mut self, now: Instant, limits: &Limits, orders: &mut Vec<Order>) {
+    ///
+    /// Returns whether the drain deadline was among them, so that something may be cut.
+    pub(super) fn climb(&mut self, now: Instant, limits: &Limits, orders: &mut Vec<Order>) -> bool {
+        let mut is_cut = false;
         while self.deadline.is_some_and(|deadline| deadline <= now) {
             if self.state == WorkerState::Draining {
-                self.was_cut = true;
+                is_cut = true;
                 orders.push(Order::Announce(Announcement::CutAtDeadline {
                     worker: self.worker,
                 }));
@@ -196,5 +196,6 @@ impl Record {
                 self.kill(orders);
             }
         }
+        is_cut
     }
 }

@@ -193,7 +193,9 @@ impl Supervisor {
             self.servers_closed(now, orders);
         }
         for record in self.workers.values_mut() {
-            record.climb(now, &self.limits, orders);
+            if record.climb(now, &self.limits, orders) {
+                self.phase.note_cut();
+            }
         }
         let is_due = |slot: &Slot| slot.deadline().is_some_and(|until| until <= now);
         let due: Vec<SlotId> = self

@@ -207,9 +207,6 @@ impl Supervisor {
             status,
             exited_after_disconnect: record.exited_after_disconnect,
         }));
-        if record.was_cut {
-            self.phase.note_cut();
-        }
         let verdict = self.judge(now, &record);
         self.vacate(now, record.slot, verdict, orders);
     }
