@@ -129,7 +129,6 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let failures = slot.restart.boot_failures();
         if !slot.is_wanted {
             self.slots.remove(&id);
         } else if !self.phase.is_running() {
@@ -138,27 +137,32 @@ impl Supervisor {
             match verdict {
                 Verdict::GiveUp => {
                     slot.content = Content::Errored;
-                    orders.push(Order::Announce(Announcement::Errored {
-                        slot: id,
-                        failures,
-                    }));
+                    let failures = slot.restart.boot_failures();
+                    let announcement = Announcement::Errored { slot: id, failures };
+                    orders.push(Order::Announce(announcement));
                 }
-                // The spawn itself follows when the deadlines are looked at, in this turn if
-                // there is no wait: so that a run which gives up now spawns nothing more.
                 Verdict::RetryAfter(delay) => {
-                    slot.content = Content::Backoff {
-                        until: now.checked_add(delay),
-                    };
-                    if failures > 0 && !delay.is_zero() {
-                        let announcement = Announcement::BackingOff {
-                            slot: id,
-                            delay,
-                            failures,
-                        };
-                        orders.push(Order::Announce(announcement));
-                    }
+                    // The spawn itself follows when the deadlines are looked at, in this turn
+                    // if there is no wait: so that a run which gives up now spawns nothing more.
+                    let until = now.checked_add(delay);
+                    slot.content = Content::Backoff { until };
+                    self.announce_backoff(id, delay, orders);
                 }
             }
+        }
+    }
+
+    /// Says that a slot waits since its program does not come up. Not so of a death in
+    /// service, whose wait is too short to be news, nor of a run that gives up just now.
+    fn announce_backoff(&self, id: SlotId, delay: Duration, orders: &mut Vec<Order>) {
+        let slot = self.slots.get(&id);
+        let failures = slot.map_or(0, |slot| slot.restart.boot_failures());
+        if failures > 0 && !delay.is_zero() && self.reason_to_give_up().is_none() {
+            orders.push(Order::Announce(Announcement::BackingOff {
+                slot: id,
+                delay,
+                failures,
+            }));
         }
     }
 

@@ -96,10 +96,7 @@ impl Supervisor {
 
     /// Ends a foreground run that has no hope left.
     pub(super) fn give_up_if_hopeless(&mut self, now: Instant, orders: &mut Vec<Order>) {
-        if !self.phase.is_running() || !self.foreground {
-            return;
-        }
-        if let Some(outcome) = self.hopeless() {
+        if let Some(outcome) = self.reason_to_give_up() {
             self.cancel_backoffs();
             let deadline = now.checked_add(self.limits.drain_timeout);
             self.leave(now, Ending { deadline, outcome }, orders);
@@ -111,7 +108,10 @@ impl Supervisor {
     /// Until some worker got ready, one failure in each slot is reason enough: somebody
     /// looks at the terminal, and wants the error rather than sixteen of them. Later, the
     /// program has proved that it can work, and each slot has its sixteen.
-    fn hopeless(&self) -> Option<Outcome> {
+    pub(super) fn reason_to_give_up(&self) -> Option<Outcome> {
+        if !self.phase.is_running() || !self.foreground {
+            return None;
+        }
         let mut wanted = self.wanted_slots().peekable();
         wanted.peek()?;
         if !self.was_ever_ready {
