@@ -11,7 +11,7 @@ use maitred_core::id::ServerId;
 use maitred_core::supervise::Fact;
 
 use super::master::Master;
-use super::servers::Gate;
+use super::server::Gate;
 use crate::event::Event;
 
 /// Connections accepted on each server after the shutdown began, at the most: the system's

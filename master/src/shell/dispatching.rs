@@ -9,7 +9,7 @@ use maitred_protocol::native::Encoded;
 
 use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, REST, classify};
 use super::master::Master;
-use super::servers::Gate;
+use super::server::Gate;
 use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
 use crate::event::Event;
 

@@ -6,7 +6,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | accept | `acceptor.rs`, `servers.rs` |
+//! | accept | `acceptor.rs`, `server.rs`, `servers.rs` |
 //! | queue, schedule | `master/core/src/dispatch/` |
 //! | hand off | `dispatching.rs`, `worker_link.rs` |
 //! | ack, release | `conversation.rs`, `connections.rs` |
@@ -29,6 +29,7 @@ pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod report;
+mod server;
 mod servers;
 pub(crate) mod trace;
 mod worker_link;

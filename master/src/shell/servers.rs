@@ -4,23 +4,20 @@
 //! restarted, clients wait in the backlog and none is refused. It goes only when the last
 //! worker has closed it of its own accord, or the master ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
-use std::os::fd::{OwnedFd, RawFd};
-use std::task::{Context, Poll};
+use std::os::fd::RawFd;
+use std::task::Context;
 use std::time::Instant;
 
 use maitred_core::dispatch::PolicyName;
 use maitred_core::id::{ServerId, WorkerId};
-use maitred_protocol::binding::{self, Bound as BoundSocket};
-use maitred_protocol::fd;
-use maitred_protocol::message::{BoundAddress, ListenAddress, ServerQuery};
+use maitred_protocol::binding;
+use maitred_protocol::message::{ListenAddress, ServerQuery};
 use rustix::io::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::acceptor;
+use super::server::{Gate, Listener, Server, ServerKey};
 
 /// Servers that one worker may have at a time. A program listens on a handful; one that asks
 /// for more and more must not use up the master's descriptors.
@@ -33,87 +30,6 @@ const SERVERS_MAX: usize = 1024;
 /// Longest opaque data of a server, in bytes: it must fit into a reply's frame, and is
 /// kept as long as the server is. TLS ticket keys, for which it is meant, take 48.
 const DATA_MAX: usize = 32 * 1024;
-
-/// What tells one server from another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ServerKey {
-    address: ListenAddress,
-    /// Tells several listens on port 0 apart; without meaning for fixed ports.
-    index: u32,
-}
-
-/// One listener.
-#[derive(Debug)]
-pub(crate) struct Server {
-    key: ServerKey,
-    pub(crate) bound: BoundAddress,
-    pub(crate) policy: PolicyName,
-    listener: Listener,
-    /// Who has been granted it and has not closed it since.
-    holders: BTreeSet<WorkerId>,
-    /// A holder died without having left: its successor, whoever starts it, is expected to
-    /// want this server, and clients wait for that one in the backlog.
-    expects_successor: bool,
-    /// What the first worker wanted all others to know.
-    pub(crate) data: Option<Vec<u8>>,
-    pub(crate) gate: Gate,
-}
-
-/// A listening socket, in the runtime or out of it.
-#[derive(Debug)]
-pub(crate) enum Listener {
-    /// The master accepts from it.
-    Watched(AsyncFd<OwnedFd>),
-    /// The workers have it: UDP, or policy `shared`. The master keeps it alive.
-    Kept(OwnedFd),
-}
-
-/// Whether the master accepts on a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// No worker has room: clients wait in the backlog.
-    Paused,
-    /// Connections are accepted as they come.
-    Open,
-    /// Accepting failed; until then it is not tried.
-    Resting(Instant),
-    /// The backlog was served for the last time: nothing is accepted any more.
-    Shut,
-}
-
-impl Server {
-    /// Returns a copy of the listening socket for a worker, if workers get it.
-    pub(crate) fn share(&self) -> Option<io::Result<OwnedFd>> {
-        match &self.listener {
-            Listener::Watched(_) => None,
-            Listener::Kept(socket) => Some(socket.try_clone()),
-        }
-    }
-
-    /// Accepts one connection if one is there.
-    ///
-    /// Usually it believes the runtime, which may not have noticed the newest connection yet.
-    /// On the last call, after which the listener is closed, it asks the kernel.
-    pub(crate) fn accept(&self, is_last_call: bool) -> io::Result<acceptor::Guest> {
-        match &self.listener {
-            Listener::Watched(socket) if is_last_call => acceptor::accept(socket.get_ref()),
-            // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
-            // new connections once, and a pause may lie between its word and our question.
-            Listener::Watched(socket) => socket.try_io(Interest::READABLE, acceptor::accept),
-            Listener::Kept(_) => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn poll_acceptable(&self, context: &mut Context<'_>) -> bool {
-        match (&self.listener, self.gate) {
-            (Listener::Watched(socket), Gate::Open) => {
-                matches!(socket.poll_read_ready(context), Poll::Ready(_))
-            }
-            (Listener::Watched(_), Gate::Paused | Gate::Resting(_) | Gate::Shut)
-            | (Listener::Kept(_), _) => false,
-        }
-    }
-}
 
 /// All servers of a master.
 #[derive(Debug, Default)]
@@ -145,17 +61,13 @@ impl Servers {
         inherited: &[RawFd],
     ) -> io::Result<Grant> {
         self.check(worker, query)?;
-        let key = ServerKey {
-            address: query.address.clone(),
-            index: index(query),
-        };
+        let key = ServerKey::of(query);
         let (server, new) = match self.find(&key) {
             Some(server) => (server, false),
             None if self.open.len() >= SERVERS_MAX => return Err(Errno::NFILE.into()),
             None => {
                 let bound = binding::open(&query.address, query.options, inherited)?;
-                let policy = effective_policy(&query.address, policy);
-                (self.enter(key, bound, policy)?, true)
+                (self.enter(Server::new(key, bound, policy)?), true)
             }
         };
         let entry = self
@@ -196,56 +108,16 @@ impl Servers {
     }
 
     fn find(&self, key: &ServerKey) -> Option<ServerId> {
-        // A port that some worker got by asking for port 0 can be asked for by its number.
-        let is_it = |server: &Server| {
-            server.key == *key
-                || match (&key.address, &server.bound) {
-                    (ListenAddress::Tcp(wanted), BoundAddress::Ip(bound)) => {
-                        wanted == bound && matches!(server.key.address, ListenAddress::Tcp(_))
-                    }
-                    (ListenAddress::TcpAny { port }, BoundAddress::Ip(bound)) => {
-                        *port == bound.port()
-                            && matches!(server.key.address, ListenAddress::TcpAny { .. })
-                    }
-                    (ListenAddress::Udp(wanted), BoundAddress::Ip(bound)) => {
-                        wanted == bound && matches!(server.key.address, ListenAddress::Udp(_))
-                    }
-                    _ => false,
-                }
-        };
-        self.open
-            .iter()
-            .find(|(_, server)| is_it(server))
+        let mut open = self.open.iter();
+        open.find(|(_, server)| server.answers_to(key))
             .map(|(id, _)| *id)
     }
 
-    fn enter(
-        &mut self,
-        key: ServerKey,
-        bound: BoundSocket,
-        policy: PolicyName,
-    ) -> io::Result<ServerId> {
-        let listener = match policy {
-            PolicyName::Shared => Listener::Kept(bound.socket),
-            PolicyName::Rr | _ => {
-                let watched = fd::watch(bound.socket, Interest::READABLE);
-                Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
-            }
-        };
+    fn enter(&mut self, server: Server) -> ServerId {
         self.made += 1;
         let id = ServerId(self.made);
-        let server = Server {
-            key,
-            bound: bound.address,
-            policy,
-            listener,
-            holders: BTreeSet::new(),
-            expects_successor: false,
-            data: None,
-            gate: Gate::Paused,
-        };
         self.open.insert(id, server);
-        Ok(id)
+        id
     }
 
     pub(crate) fn get(&self, server: ServerId) -> Option<&Server> {
@@ -353,44 +225,5 @@ impl Servers {
             .values()
             .filter_map(|server| server.gate.rest_ends())
             .min()
-    }
-}
-
-impl ServerKey {
-    /// Removes what our bind left in the file system. An inherited socket's path is not ours.
-    fn clean_up(&self) {
-        if let ListenAddress::Unix(path) = &self.address {
-            binding::clean_up(&BoundAddress::Unix(path.clone()));
-        }
-    }
-}
-
-impl Gate {
-    fn rest_ends(self) -> Option<Instant> {
-        match self {
-            Self::Resting(until) => Some(until),
-            Self::Paused | Self::Open | Self::Shut => None,
-        }
-    }
-}
-
-/// Only listens on port 0 are told apart by their index.
-fn index(query: &ServerQuery) -> u32 {
-    let chosen_by_kernel = match &query.address {
-        ListenAddress::Tcp(address) | ListenAddress::Udp(address) => address.port() == 0,
-        ListenAddress::TcpAny { port } => *port == 0,
-        ListenAddress::Unix(_) | ListenAddress::Inherited { .. } => false,
-    };
-    if chosen_by_kernel { query.index } else { 0 }
-}
-
-/// UDP has no connections to hand over, so its socket is always shared.
-fn effective_policy(address: &ListenAddress, policy: PolicyName) -> PolicyName {
-    match address {
-        ListenAddress::Udp(_) => PolicyName::Shared,
-        ListenAddress::Tcp(_)
-        | ListenAddress::TcpAny { .. }
-        | ListenAddress::Unix(_)
-        | ListenAddress::Inherited { .. } => policy,
     }
 }

@@ -1,0 +1,187 @@
+//! One listener: its key, its socket, who holds it, and whether the master accepts on it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use maitred_core::dispatch::PolicyName;
+use maitred_core::id::WorkerId;
+use maitred_protocol::binding::{self, Bound};
+use maitred_protocol::fd;
+use maitred_protocol::message::{BoundAddress, ListenAddress, ServerQuery};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::acceptor;
+
+/// What tells one server from another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServerKey {
+    pub(super) address: ListenAddress,
+    /// Tells several listens on port 0 apart; without meaning for fixed ports.
+    pub(super) index: u32,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(super) key: ServerKey,
+    pub(crate) bound: BoundAddress,
+    pub(crate) policy: PolicyName,
+    pub(super) listener: Listener,
+    /// Who has been granted it and has not closed it since.
+    pub(super) holders: BTreeSet<WorkerId>,
+    /// A holder died without having left: its successor, whoever starts it, is expected to
+    /// want this server, and clients wait for that one in the backlog.
+    pub(super) expects_successor: bool,
+    /// What the first worker wanted all others to know.
+    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) gate: Gate,
+}
+
+/// A listening socket, in the runtime or out of it.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// The master accepts from it.
+    Watched(AsyncFd<OwnedFd>),
+    /// The workers have it: UDP, or policy `shared`. The master keeps it alive.
+    Kept(OwnedFd),
+}
+
+/// Whether the master accepts on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// No worker has room: clients wait in the backlog.
+    Paused,
+    /// Connections are accepted as they come.
+    Open,
+    /// Accepting failed; until then it is not tried.
+    Resting(Instant),
+    /// The backlog was served for the last time: nothing is accepted any more.
+    Shut,
+}
+
+impl Server {
+    /// Makes a server of a socket that was bound for this key. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_ctl(2); nothing is left of the socket then.
+    pub(super) fn new(key: ServerKey, bound: Bound, policy: PolicyName) -> io::Result<Self> {
+        let policy = effective_policy(&key.address, policy);
+        let listener = match policy {
+            PolicyName::Shared => Listener::Kept(bound.socket),
+            PolicyName::Rr | _ => {
+                let watched = fd::watch(bound.socket, Interest::READABLE);
+                Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
+            }
+        };
+        Ok(Self {
+            key,
+            bound: bound.address,
+            policy,
+            listener,
+            holders: BTreeSet::new(),
+            expects_successor: false,
+            data: None,
+            gate: Gate::Paused,
+        })
+    }
+
+    /// Returns whether this is the server that a key asks for. A port that some worker got
+    /// by asking for port 0 can be asked for by its number.
+    pub(super) fn answers_to(&self, key: &ServerKey) -> bool {
+        self.key == *key || key.names(&self.key, &self.bound)
+    }
+
+    /// Returns a copy of the listening socket for a worker, if workers get it.
+    pub(crate) fn share(&self) -> Option<io::Result<OwnedFd>> {
+        match &self.listener {
+            Listener::Watched(_) => None,
+            Listener::Kept(socket) => Some(socket.try_clone()),
+        }
+    }
+
+    /// Accepts one connection if one is there.
+    ///
+    /// Usually it believes the runtime, which may not have noticed the newest connection yet.
+    /// On the last call, after which the listener is closed, it asks the kernel.
+    pub(crate) fn accept(&self, is_last_call: bool) -> io::Result<acceptor::Guest> {
+        match &self.listener {
+            Listener::Watched(socket) if is_last_call => acceptor::accept(socket.get_ref()),
+            // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
+            // new connections once, and a pause may lie between its word and our question.
+            Listener::Watched(socket) => socket.try_io(Interest::READABLE, acceptor::accept),
+            Listener::Kept(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Returns whether a connection may be there and is wanted; else the task is woken
+    /// when the first of that changes.
+    pub(super) fn poll_acceptable(&self, context: &mut Context<'_>) -> bool {
+        match (&self.listener, self.gate) {
+            (Listener::Watched(socket), Gate::Open) => {
+                matches!(socket.poll_read_ready(context), Poll::Ready(_))
+            }
+            (Listener::Watched(_), Gate::Paused | Gate::Resting(_) | Gate::Shut)
+            | (Listener::Kept(_), _) => false,
+        }
+    }
+}
+
+impl ServerKey {
+    /// Returns the key of what a worker asks for.
+    pub(super) fn of(query: &ServerQuery) -> Self {
+        let chosen_by_kernel = match &query.address {
+            ListenAddress::Tcp(address) | ListenAddress::Udp(address) => address.port() == 0,
+            ListenAddress::TcpAny { port } => *port == 0,
+            ListenAddress::Unix(_) | ListenAddress::Inherited { .. } => false,
+        };
+        Self {
+            address: query.address.clone(),
+            index: if chosen_by_kernel { query.index } else { 0 },
+        }
+    }
+
+    /// Returns whether this names the address that another listen on port 0 got.
+    fn names(&self, other: &Self, bound: &BoundAddress) -> bool {
+        let BoundAddress::Ip(bound) = bound else {
+            return false;
+        };
+        match (&self.address, &other.address) {
+            (ListenAddress::Tcp(wanted), ListenAddress::Tcp(_))
+            | (ListenAddress::Udp(wanted), ListenAddress::Udp(_)) => wanted == bound,
+            (ListenAddress::TcpAny { port }, ListenAddress::TcpAny { .. }) => *port == bound.port(),
+            _ => false,
+        }
+    }
+
+    /// Removes what our bind left in the file system. An inherited socket's path is not ours.
+    pub(super) fn clean_up(&self) {
+        if let ListenAddress::Unix(path) = &self.address {
+            binding::clean_up(&BoundAddress::Unix(path.clone()));
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn rest_ends(self) -> Option<Instant> {
+        match self {
+            Self::Resting(until) => Some(until),
+            Self::Paused | Self::Open | Self::Shut => None,
+        }
+    }
+}
+
+/// UDP has no connections to hand over, so its socket is always shared.
+fn effective_policy(address: &ListenAddress, policy: PolicyName) -> PolicyName {
+    match address {
+        ListenAddress::Udp(_) => PolicyName::Shared,
+        ListenAddress::Tcp(_)
+        | ListenAddress::TcpAny { .. }
+        | ListenAddress::Unix(_)
+        | ListenAddress::Inherited { .. } => policy,
+    }
+}
