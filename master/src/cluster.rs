@@ -23,7 +23,7 @@ use crate::shell::event_loop::{self, Inlets};
 use crate::shell::master::{Master, Outlets};
 use crate::shell::orphans::Orphans;
 use crate::shell::output::Outputs;
-use crate::shell::process::Spawner;
+use crate::shell::process::{self, Spawner};
 use crate::shell::report;
 use crate::shell::trace::Trace;
 use crate::worker::Worker;
@@ -160,8 +160,9 @@ impl Cluster {
     /// # Errors
     ///
     /// [`ClusterError::Setting`] and [`ClusterError::Ended`].
-    pub async fn setup(&self, settings: Settings) -> Result<(), ClusterError> {
+    pub async fn setup(&self, mut settings: Settings) -> Result<(), ClusterError> {
         check(&settings)?;
+        settings.exec = settings.exec.as_deref().map(process::resolve);
         self.ask(Command::Setup(Box::new(settings))).await
     }
 
@@ -300,16 +301,18 @@ impl Cluster {
     }
 }
 
-/// Fills in what Node would: the running program, with its arguments.
+/// Fills in what Node would: the running program, with its arguments. What is to run is
+/// resolved once, now: after a deploy the running file's name reads "(deleted)".
 fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
     check(&settings)?;
-    if settings.exec.is_none() {
-        // Resolved once, now: after a deploy the running file's name reads "(deleted)".
-        settings.exec = Some(std::env::current_exe()?);
+    settings.exec = Some(if let Some(program) = &settings.exec {
+        process::resolve(program)
+    } else {
         if settings.args.is_none() {
             settings.args = Some(std::env::args_os().skip(1).collect());
         }
-    }
+        std::env::current_exe()?
+    });
     Ok(settings)
 }
 

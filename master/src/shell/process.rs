@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -22,6 +22,7 @@ use std::thread;
 use command_fds::{CommandFdExt, FdMapping};
 use maitred_core::id::{SlotId, WorkerId};
 use maitred_protocol::{environment, native};
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::mpsc;
 
@@ -88,6 +89,24 @@ impl Spawner {
     pub(crate) fn order(&self, order: SpawnOrder) -> bool {
         self.orders.try_send(order).is_ok()
     }
+}
+
+/// Returns the path of a program for good: a deploy, or a worker's other directory, must not
+/// change what its name means. What is not found stays as it is, and starting it will fail.
+pub(crate) fn resolve(program: &Path) -> PathBuf {
+    let found = if program.components().count() > 1 {
+        std::path::absolute(program).ok()
+    } else {
+        std::env::var_os("PATH").and_then(|path| {
+            let mut candidates = std::env::split_paths(&path).map(|place| place.join(program));
+            candidates.find(|candidate| is_executable(candidate))
+        })
+    };
+    found.unwrap_or_else(|| program.to_owned())
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
 fn obey(orders: &Receiver<SpawnOrder>, reports: &mpsc::Sender<Report>) {
@@ -175,4 +194,42 @@ fn take_output(child: &mut Child) -> Vec<OwnedFd> {
     let output = child.stdout.take().map(OwnedFd::from);
     let error = child.stderr.take().map(OwnedFd::from);
     output.into_iter().chain(error).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_once_and_for_all() {
+        assert!(resolve(Path::new("sh")).is_absolute());
+        assert!(resolve(Path::new("./target/server")).is_absolute());
+        assert_eq!(resolve(Path::new("/bin/sh")), Path::new("/bin/sh"));
+        let unknown = Path::new("no-such-program-anywhere");
+        assert_eq!(resolve(unknown), unknown);
+    }
+
+    #[test]
+    fn workers_are_not_told_what_was_meant_for_the_master() {
+        let order = SpawnOrder {
+            worker: WorkerId(7),
+            slot: SlotId(2),
+            program: "worker".into(),
+            args: Vec::new(),
+            cwd: None,
+            env: [("WATCHDOG_USEC".into(), "1".into())].into(),
+            output: Output::Discard,
+        };
+        let (_, worker_end) = native::pair().unwrap();
+        let command = command(&order, worker_end).unwrap();
+        let set: BTreeMap<_, _> = command.get_envs().collect();
+        let value = |name: &str| set[OsString::from(name).as_os_str()];
+        assert_eq!(value("NOTIFY_SOCKET"), None, "it is taken away");
+        assert_eq!(value("LISTEN_FDS"), None);
+        assert_eq!(value("MAITRED_WORKER_ID"), Some("7".as_ref()));
+        assert_eq!(value("MAITRED_SLOT"), Some("2".as_ref()));
+        assert_eq!(value("MAITRED_CHANNEL_FD"), Some("3".as_ref()));
+        // Set on purpose, and so for the worker.
+        assert_eq!(value("WATCHDOG_USEC"), Some("1".as_ref()));
+    }
 }
