@@ -234,16 +234,8 @@ impl Cluster {
             .first_events
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let (ring, lost_before) = match first.take() {
-            Some(ring) => (ring, 0),
-            None => (self.announcer.subscribe(), self.announcer.lost()),
-        };
-        Events::new(
-            ring,
-            self.outcome.clone(),
-            self.announcer.clone(),
-            lost_before,
-        )
+        let ring = first.take().unwrap_or_else(|| self.announcer.subscribe());
+        Events::new(ring, self.outcome.clone(), self.announcer.clone())
     }
 
     /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it

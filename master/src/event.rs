@@ -186,10 +186,7 @@ pub struct Events {
     ring: broadcast::Receiver<Notice>,
     outcome: watch::Receiver<Option<Outcome>>,
     announcer: Announcer,
-    /// Events that fell out of the ring before they were taken.
-    lagged: u64,
-    /// Messages that had been lost before this listener came.
-    lost_before: u64,
+    missed: u64,
 }
 
 impl Events {
@@ -197,14 +194,12 @@ impl Events {
         ring: broadcast::Receiver<Notice>,
         outcome: watch::Receiver<Option<Outcome>>,
         announcer: Announcer,
-        lost_before: u64,
     ) -> Self {
         Self {
             ring,
             outcome,
             announcer,
-            lagged: 0,
-            lost_before,
+            missed: 0,
         }
     }
 
@@ -215,21 +210,22 @@ impl Events {
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            let event = match self.take().await? {
-                Notice::Event(event) => Some(event),
-                // The library sends nothing but JSON; what is none was meant for nobody.
-                Notice::Message(letter) => {
-                    serde_json::from_str(&letter.json)
-                        .ok()
-                        .map(|message| Event::Message {
-                            worker: letter.worker,
-                            pid: letter.pid,
-                            message,
-                        })
-                }
+            let letter = match self.take().await? {
+                Notice::Event(event) => return Some(event),
+                Notice::Message(letter) => letter,
             };
-            if event.is_some() {
-                return event;
+            let Some(letter) = self.announcer.take(&letter) else {
+                self.missed += 1;
+                continue;
+            };
+            // The library sends nothing but JSON; what is none was meant for nobody.
+            if let Ok(message) = serde_json::from_str(&letter.json) {
+                let (worker, pid) = (letter.worker, letter.pid);
+                return Some(Event::Message {
+                    worker,
+                    pid,
+                    message,
+                });
             }
         }
     }
@@ -248,7 +244,7 @@ impl Events {
             };
             match received {
                 Ok(notice) => return Some(notice),
-                Err(RecvError::Lagged(count)) => self.lagged += count,
+                Err(RecvError::Lagged(count)) => self.missed += count,
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -257,6 +253,6 @@ impl Events {
     /// Returns how many events were lost because they were not taken in time.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.lagged + self.announcer.lost().saturating_sub(self.lost_before)
+        self.missed
     }
 }

@@ -102,7 +102,10 @@ impl Master {
 
     fn answer_query(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) {
         let policy = self.policy();
-        let granted = if self.closing.is_some() || self.is_leaving(worker) {
+        // In a shutdown nothing is opened, but a worker that has just started may serve what
+        // waits in a backlog: perhaps nobody else is there to do it.
+        let too_late = self.closing.is_some() && !self.servers.has(query);
+        let granted = if too_late || self.is_leaving(worker) {
             Err(io::Error::from_raw_os_error(libc::ESHUTDOWN))
         } else {
             self.servers

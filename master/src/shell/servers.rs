@@ -84,6 +84,11 @@ impl Servers {
         Ok(Grant { server, new })
     }
 
+    /// Returns whether the server that a worker asks for is there already.
+    pub(crate) fn has(&self, query: &ServerQuery) -> bool {
+        self.find(&ServerKey::of(query)).is_some()
+    }
+
     /// Refuses what no worker may ask for.
     fn check(&self, worker: WorkerId, query: &ServerQuery) -> io::Result<()> {
         let held = self.open.values();

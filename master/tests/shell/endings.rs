@@ -191,6 +191,29 @@ fn a_shutdown_serves_what_waits_and_then_refuses() {
 }
 
 #[test]
+fn a_worker_that_starts_in_a_shutdown_serves_what_waits() {
+    play(|| async {
+        let mut stage = Stage::new(settings());
+        let (first, address) = stage.fork_listening(ANY_PORT).await;
+        first.kill(libc::SIGKILL).await;
+        stage.exit(&first).await;
+        let mut client = call(address, "hello").await;
+        let second = stage.fork().await;
+        let cluster = stage.cluster.clone();
+        let serve = async {
+            stage.until(|event| event.name() == "shutting_down").await;
+            stage.tell(&second, "tcp 127.0.0.1:9").await;
+            let refused = format!("refused {}", libc::ESHUTDOWN);
+            stage.heard(&second, &refused).await;
+            stage.tell(&second, &format!("tcp {address}")).await;
+            assert_eq!(hear(&mut client).await, "w2 heard hello");
+        };
+        let (outcome, ()) = tokio::join!(cluster.shutdown(), serve);
+        assert_eq!(outcome, Outcome::Done);
+    });
+}
+
+#[test]
 fn a_worker_that_does_not_leave_is_cut_at_the_deadline() {
     play(|| async {
         let mut stage = Stage::new(settings().limits(impatient()));

@@ -70,23 +70,21 @@ fn nobody_can_send_to_a_worker_that_is_gone() {
 }
 
 #[test]
-fn who_does_not_listen_loses_the_oldest_messages_and_is_told() {
+fn who_is_slow_loses_the_oldest_messages_and_is_told() {
     play(|| async {
         let mut stage = Stage::new(settings());
         let worker = stage.fork().await;
-        // 54 MB, of which the master keeps 16 MiB. Another listener takes nothing at all.
+        // 54 MB, of which the master keeps 16 MiB for those that take nothing.
         let mut idle = stage.cluster.events();
-        let before = stage.names().len();
         stage.tell(&worker, "flood 1000").await;
         stage.tell(&worker, "exit 0").await;
-        stage.exit(&worker).await;
-        let heard = stage.names().len() - before;
-        assert!(heard < 1000, "{heard} events were kept");
+        worker.wait_until(|status| status.exit.is_some()).await;
         stage.end(Outcome::Done).await;
         let mut kept = 0_u64;
         while let Some(event) = idle.next().await {
             kept += u64::from(matches!(event, Event::Message { .. }));
         }
+        assert!((200..400).contains(&kept), "{kept} were kept");
         assert_eq!(kept + idle.missed(), 1000);
     });
 }
