@@ -1,5 +1,7 @@
 //! What happens in a cluster, as its owner sees it: Node's events and a few more.
 
+use std::fmt;
+
 use maitred_core::id::{ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{ExitStatus, Outcome};
 use serde::Serialize;
@@ -108,6 +110,8 @@ pub enum Event {
     ListenFailed {
         /// Which worker asked.
         worker: WorkerId,
+        /// Its process.
+        pid: u32,
         /// The errno it was told.
         errno: i32,
         /// The system's words.
@@ -176,6 +180,74 @@ impl Event {
             Self::Errored { .. } => "errored",
             Self::CutAtDeadline { .. } => "cut_at_deadline",
             Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// Returns the worker it is about and that worker's process, where there is one.
+    #[must_use]
+    pub fn process(&self) -> Option<(WorkerId, u32)> {
+        match *self {
+            Self::Fork { worker, pid, .. }
+            | Self::Online { worker, pid }
+            | Self::Listening { worker, pid, .. }
+            | Self::Message { worker, pid, .. }
+            | Self::Disconnect { worker, pid }
+            | Self::Exit { worker, pid, .. }
+            | Self::ListenFailed { worker, pid, .. }
+            | Self::Breached { worker, pid, .. }
+            | Self::CutAtDeadline { worker, pid } => Some((worker, pid)),
+            Self::Setup
+            | Self::SpawnFailed { .. }
+            | Self::Ready { .. }
+            | Self::ServerOpened { .. }
+            | Self::ServerClosed { .. }
+            | Self::AcceptPaused { .. }
+            | Self::Refused { .. }
+            | Self::BackingOff { .. }
+            | Self::Errored { .. }
+            | Self::ShuttingDown => None,
+        }
+    }
+}
+
+/// Says in a sentence without its full stop what happened; what follows from it is up to
+/// whoever prints it.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((worker, pid)) = self.process() {
+            write!(f, "worker {} (pid {pid}) ", worker.0)?;
+        }
+        match self {
+            Self::Setup => f.write_str("the cluster is set up"),
+            Self::Fork { slot, .. } => write!(f, "is started in slot {}", slot.0),
+            Self::Online { .. } => f.write_str("is online"),
+            Self::Listening { address, .. } => write!(f, "listens on {address}"),
+            Self::Message { message, .. } => write!(f, "says {message}"),
+            Self::Disconnect { .. } => f.write_str("disconnected"),
+            Self::Exit { status, .. } => write!(f, "exited with {status}"),
+            Self::SpawnFailed { worker, reason } => {
+                write!(f, "worker {} could not be started: {reason}", worker.0)
+            }
+            Self::Ready { workers: 1 } => f.write_str("ready: the one worker listens"),
+            Self::Ready { workers } => write!(f, "ready: all {workers} workers listen"),
+            Self::ServerOpened { server, address } => {
+                write!(f, "server {server} is open on {address}")
+            }
+            Self::ServerClosed { server } => write!(f, "server {server} is closed"),
+            Self::AcceptPaused { server, reason } => {
+                write!(f, "server {server} cannot accept: {reason}")
+            }
+            Self::ListenFailed { reason, .. } => write!(f, "cannot listen: {reason}"),
+            Self::Breached { reason, .. } => write!(f, "broke the protocol: {reason}"),
+            Self::Refused { reason } => write!(f, "a connection was closed unserved: {reason}"),
+            Self::BackingOff { slot, failures, .. } => {
+                write!(f, "slot {} did not come up, {failures} in a row", slot.0)
+            }
+            Self::Errored { slot } => write!(f, "slot {} is given up", slot.0),
+            Self::CutAtDeadline { .. } => {
+                f.write_str("passed its drain deadline, and what it still serves is cut")
+            }
+            Self::ShuttingDown => f.write_str("shutting down"),
         }
     }
 }

@@ -151,6 +151,7 @@ impl Master {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         self.announce(Event::ListenFailed {
             worker,
+            pid: self.pid_of(worker),
             errno,
             reason: error.to_string(),
         });
