@@ -1,0 +1,302 @@
+//! What happens, one line each on standard error: for people, or for programs.
+//!
+//! A thread of its own writes, so that a terminal that was stopped with Ctrl-S holds up
+//! neither a connection nor the answer to a signal. What it cannot write in time is lost,
+//! and the next line says how much that was.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use maitred::{Event, Events, WorkerId};
+use serde::Serialize;
+
+use super::story::Story;
+
+/// Longest sentence that people are shown, in characters: about three lines of a terminal.
+/// Only workers' messages are longer; programs get all of them.
+const SHOWN_MAX: usize = 240;
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Sentences.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Writes all events until the master's last, and returns what there is to tell of the start.
+pub(crate) async fn write_all(mut events: Events, format: Format) -> Story {
+    let (mut story, mut teller, mut missed) = (Story::default(), Teller::default(), 0);
+    while let Some(event) = events.next().await {
+        if events.missed() > missed {
+            write_line(&lost(events.missed() - missed, format));
+            missed = events.missed();
+        }
+        story.hear(&event);
+        write_line(&match format {
+            Format::Text => format!("maitred: {}", teller.tell(&event)),
+            Format::Json => json(&event),
+        });
+    }
+    story
+}
+
+fn write_line(line: &str) {
+    // Whole lines in one call each, lest lines of workers get in between. If nobody can read
+    // them, the cluster works on all the same.
+    io::stderr()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap_or_default();
+}
+
+/// An event with the time it was heard.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+fn json(event: &Event) -> String {
+    let line = Line { time: now(), event };
+    // Event has only named fields and JSON values, which can always be written.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn lost(count: u64, format: Format) -> String {
+    match format {
+        Format::Text => format!("maitred: {count} events were lost: they were not read in time"),
+        Format::Json => {
+            serde_json::json!({"time": now(), "event": "lost", "count": count}).to_string()
+        }
+    }
+}
+
+/// Returns the time in UTC as RFC 3339 has it, always to the microsecond, so that lines sort.
+fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// Says what comes next. Remembers just enough to know.
+#[derive(Debug, Default)]
+struct Teller {
+    /// Who has listened, and lives. Whoever dies without it did not come up.
+    listened: BTreeSet<WorkerId>,
+    is_shutting_down: bool,
+}
+
+impl Teller {
+    /// Puts an event into one line: what happened, and the next step where there is one.
+    fn tell(&mut self, event: &Event) -> String {
+        let next = self.next_step(event);
+        let line = format!("{}{next}", shorten(&event.to_string()));
+        // A worker's path or the system's words may hold anything.
+        line.replace(char::is_control, " ")
+    }
+
+    fn next_step(&mut self, event: &Event) -> String {
+        match event.name() {
+            "listening" => self
+                .listened
+                .extend(event.process().map(|(worker, _)| worker)),
+            "shutting_down" => self.is_shutting_down = true,
+            _ => {}
+        }
+        if let Event::Exit {
+            worker,
+            exited_after_disconnect,
+            ..
+        } = event
+        {
+            let listened = self.listened.remove(worker);
+            return self.after_exit(listened, *exited_after_disconnect).into();
+        }
+        if let Event::BackingOff { delay_ms, .. } = event {
+            return format!("; it tries again in {delay_ms} ms");
+        }
+        if let Event::ListenFailed { errno, .. } = event {
+            return advice(*errno).into();
+        }
+        after(event.name()).into()
+    }
+
+    fn after_exit(&self, listened: bool, exited_after_disconnect: bool) -> &'static str {
+        match (listened, exited_after_disconnect, self.is_shutting_down) {
+            (_, true, _) => ", as it was asked to or wanted to",
+            (_, false, true) => "",
+            (true, false, false) => "; another takes its place",
+            // Its slot's next attempt has an event of its own.
+            (false, false, false) => " before it listened",
+        }
+    }
+}
+
+/// Returns the next step after events that always have the same.
+fn after(name: &str) -> &'static str {
+    match name {
+        "ready" => "; Ctrl-C drains and ends",
+        "accept_paused" => "; it tries again shortly",
+        "breached" => "; it is killed",
+        "errored" => ": its program ended too often before it listened; mend it, then start again",
+        "cut_at_deadline" => "; a longer --drain-timeout would give it more time",
+        "shutting_down" => ": workers finish what they serve; a second signal ends at once",
+        _ => "",
+    }
+}
+
+/// Returns what to do about a listen that failed, where that is known.
+pub(crate) fn advice(errno: i32) -> &'static str {
+    use rustix::io::Errno;
+    match Errno::from_raw_os_error(errno) {
+        Errno::ADDRINUSE => "; choose another port, or end who has it (ss -ltnp tells)",
+        Errno::ACCESS => "; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
+        Errno::ADDRNOTAVAIL => "; choose an address of this machine (ip address lists them)",
+        _ => "",
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use maitred::{ExitStatus, ServerId, SlotId};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const WORKER: WorkerId = WorkerId(3);
+
+    fn listening() -> Event {
+        Event::Listening {
+            worker: WORKER,
+            pid: 4242,
+            address: "127.0.0.1:5000".into(),
+        }
+    }
+
+    fn exit(exited_after_disconnect: bool) -> Event {
+        Event::Exit {
+            worker: WORKER,
+            pid: 4242,
+            status: ExitStatus::code(1),
+            exited_after_disconnect,
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_with_what_comes_next() {
+        let mut teller = Teller::default();
+        let died = teller.tell(&exit(false));
+        assert_eq!(
+            died,
+            "worker 3 (pid 4242) exited with code 1 before it listened"
+        );
+        assert_eq!(
+            teller.tell(&listening()),
+            "worker 3 (pid 4242) listens on 127.0.0.1:5000"
+        );
+        let died = teller.tell(&exit(false));
+        assert_eq!(
+            died,
+            "worker 3 (pid 4242) exited with code 1; another takes its place"
+        );
+        let left = teller.tell(&exit(true));
+        assert!(left.ends_with("as it was asked to or wanted to"), "{left}");
+        teller.tell(&Event::ShuttingDown);
+        assert_eq!(
+            teller.tell(&exit(false)),
+            "worker 3 (pid 4242) exited with code 1"
+        );
+    }
+
+    #[test]
+    fn what_comes_next_is_told_where_it_is_known() {
+        let (worker, pid, slot) = (WORKER, 4242, SlotId(2));
+        let backing_off = Event::BackingOff {
+            slot,
+            delay_ms: 200,
+            failures: 2,
+        };
+        let listen_failed = Event::ListenFailed {
+            worker,
+            pid,
+            errno: 98,
+            reason: "in use".into(),
+        };
+        for (event, line) in [
+            (
+                backing_off,
+                "slot 2 did not come up, 2 in a row; it tries again in 200 ms",
+            ),
+            (
+                listen_failed,
+                "worker 3 (pid 4242) cannot listen: in use; choose another port, or end who \
+                 has it (ss -ltnp tells)",
+            ),
+            (
+                Event::Ready { workers: 4 },
+                "ready: all 4 workers listen; Ctrl-C drains and ends",
+            ),
+            (
+                Event::Fork { worker, slot, pid },
+                "worker 3 (pid 4242) is started in slot 2",
+            ),
+        ] {
+            assert_eq!(Teller::default().tell(&event), line);
+        }
+    }
+
+    #[test]
+    fn a_sentence_is_one_line_whatever_it_is_about() {
+        let told = Teller::default().tell(&Event::ServerOpened {
+            server: ServerId(1),
+            address: "/tmp/a\nb".into(),
+        });
+        assert_eq!(told, "server l1 is open on /tmp/a b");
+    }
+
+    #[test]
+    fn json_has_the_time_the_event_and_its_fields() {
+        let line = json(&listening());
+        assert!(line.starts_with(r#"{"time":"20"#), "{line}");
+        let order = [
+            r#""event":"listening""#,
+            r#""worker":3"#,
+            r#""pid":4242"#,
+            r#""address""#,
+        ];
+        let places = order.map(|part| line.find(part).unwrap());
+        assert!(places.is_sorted(), "{line}");
+        let value: Value = serde_json::from_str(&line).unwrap();
+        let time = value["time"].as_str().unwrap();
+        assert!(
+            time.parse::<Timestamp>().is_ok() && time.ends_with('Z'),
+            "{time}"
+        );
+        assert_eq!(time.len(), "2026-01-02T03:04:05.678901Z".len());
+        let exit: Value = serde_json::from_str(&json(&exit(false))).unwrap();
+        assert_eq!(
+            (&exit["code"], &exit["exited_after_disconnect"]),
+            (&json!(1), &json!(false))
+        );
+    }
+
+    #[test]
+    fn a_long_message_is_shortened_for_people() {
+        let message = json!("ä".repeat(1000));
+        let told = Teller::default().tell(&Event::Message {
+            worker: WORKER,
+            pid: 1,
+            message,
+        });
+        assert!(told.ends_with('…') && told.chars().count() < 300, "{told}");
+    }
+}

@@ -1,0 +1,334 @@
+//! `maitred run`: a cluster in the foreground, until a signal or until nothing of it is left.
+//!
+//! Whatever can be wrong with what was asked is found before anything is started. Then the
+//! master works on threads of its own; here is only who listens to signals and tells events.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, value_parser};
+use maitred::{
+    Cluster, KEEPALIVE_GRACE, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW,
+    WINDOW_MAX,
+};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::events::{self, Format};
+use super::instances::Instances;
+use super::signals::Signals;
+use super::story::Story;
+use super::{Misuse, duration, program};
+use crate::demo::{self, DemoArguments};
+
+/// What a shell reports of a process that a signal ended: 128 and the signal's number.
+const ENDED_BY_SIGNAL: i32 = 128;
+
+/// How long to wait for workers to be gone after SIGKILL, which takes milliseconds; one that
+/// sits in a system call that cannot be interrupted is left to the kernel.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// POSIX fixes its number.
+const SIGKILL: i32 = 9;
+
+/// Most connections that may be asked to wait in the master: each holds a descriptor, and the
+/// kernel's usual limit (`fs.nr_open`) is 1,048,576.
+const PENDING_MOST: u64 = 1_000_000;
+
+/// Run a program as a cluster of workers, in the foreground.
+///
+/// The program must be a worker: it listens by way of the library maitred-worker. Without one,
+/// a built-in demo server runs. SIGTERM or Ctrl-C drains all workers and ends; a second one
+/// ends at once.
+///
+/// Exit codes: 0 done; 1 it failed, or connections were cut at the drain deadline; 2 bad
+/// usage; 128+N after a second signal N.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The program that workers run: a path, or a name to look for in PATH. Default: a demo
+    #[arg(conflicts_with_all = ["listen", "work"])]
+    program: Option<OsString>,
+
+    /// The program's arguments
+    #[arg(last = true, requires = "program")]
+    args: Vec<OsString>,
+
+    /// Workers: a number, `max` or 0 for one a processor, -N for one a processor but N
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "max",
+        allow_negative_numbers = true
+    )]
+    instances: Instances,
+
+    /// How connections are spread: `rr` (each to the next worker) or `shared` (workers race)
+    #[arg(long, default_value_t = PolicyName::Rr)]
+    policy: PolicyName,
+
+    /// Connections a worker may be handed before it acknowledges the first
+    #[arg(long, value_name = "N", default_value_t = WINDOW,
+        value_parser = value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
+    window: u32,
+
+    /// Connections that may wait in the master; the others wait in the kernel
+    #[arg(long, value_name = "N", default_value_t = PENDING_MAX as u64,
+        value_parser = value_parser!(u64).range(1..=PENDING_MOST))]
+    pending_max: u64,
+
+    /// How long workers may finish what they serve, such as 500ms, 30s or 2m [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    drain_timeout: Option<Duration>,
+
+    /// How long an idle connection may stay while its worker drains [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    keepalive_grace: Option<Duration>,
+
+    /// How long a worker may take to exit when it is made to, before SIGKILL [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    kill_timeout: Option<Duration>,
+
+    /// Stay even when every worker was given up
+    #[arg(long)]
+    stay: bool,
+
+    /// How events are written to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    events: Format,
+
+    /// Record every decision of the dispatcher in this file, for `maitred replay`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    demo: DemoArguments,
+}
+
+/// How a run ended.
+enum Ended {
+    /// The master ended; whether a signal had asked it to.
+    Master { outcome: Outcome, asked: bool },
+    /// This second signal cut it short.
+    BySignal(i32),
+}
+
+/// Runs the cluster, and returns when nothing of it is left.
+///
+/// # Errors
+///
+/// [`Misuse`], before anything is started, and why the cluster could not go on.
+pub(super) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    let settings = settings(&arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(serve(&arguments, settings));
+    // Whoever still writes to a terminal that does not read must not keep us.
+    runtime.shutdown_background();
+    code
+}
+
+fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
+    let limits = limits(arguments);
+    let mut settings = Settings::new()
+        .output(Output::Prefixed)
+        .policy(arguments.policy)
+        .window(arguments.window)
+        .pending_max(usize::try_from(arguments.pending_max)?)
+        .limits(limits);
+    settings.keepalive_grace = Some(grace(arguments.keepalive_grace, limits.drain_timeout)?);
+    if let Some(file) = &arguments.trace {
+        // The master will create it again; here is who can still say that it cannot be.
+        std::fs::File::create(file)
+            .map_err(|error| Misuse(format!("cannot write {}: {error}", file.display())))?;
+        settings = settings.trace(file);
+    }
+    match &arguments.program {
+        Some(program) => {
+            let path = program::resolve(program, std::env::var_os("PATH")).map_err(Misuse)?;
+            Ok(settings.exec(path).args(&arguments.args))
+        }
+        None => {
+            let address = arguments.demo.listen;
+            address.try_bind().map_err(|error| {
+                cannot_listen(address, &error.to_string(), error.raw_os_error())
+            })?;
+            // Resolved once: after a deploy the running file's name reads "(deleted)".
+            let this = std::env::current_exe().context("find this program's file")?;
+            Ok(settings.exec(this).args(arguments.demo.for_worker()))
+        }
+    }
+}
+
+fn cannot_listen(address: demo::Address, reason: &str, errno: Option<i32>) -> Misuse {
+    let advice = errno.map_or("", events::advice);
+    Misuse(format!("cannot listen on {address}: {reason}{advice}"))
+}
+
+fn limits(arguments: &RunArguments) -> Limits {
+    let default = Limits::default();
+    Limits {
+        drain_timeout: arguments.drain_timeout.unwrap_or(default.drain_timeout),
+        kill_timeout: arguments.kill_timeout.unwrap_or(default.kill_timeout),
+        stay_when_errored: arguments.stay,
+        ..default
+    }
+}
+
+/// Returns the grace of idle connections. It ends before the drain does, or every idle
+/// connection would be reported as cut.
+fn grace(wanted: Option<Duration>, drain_timeout: Duration) -> Result<Duration, Misuse> {
+    match wanted {
+        Some(grace) if grace >= drain_timeout && !grace.is_zero() => Err(Misuse(format!(
+            "the keep-alive grace of {grace:?} must be shorter than the drain timeout of \
+             {drain_timeout:?}"
+        ))),
+        Some(grace) => Ok(grace),
+        None => Ok(KEEPALIVE_GRACE.min(drain_timeout / 2)),
+    }
+}
+
+async fn serve(arguments: &RunArguments, settings: Settings) -> anyhow::Result<ExitCode> {
+    // Before the first worker, so that no signal finds us unprepared.
+    let mut signals = Signals::new().context("listen to signals")?;
+    let cluster = Cluster::foreground(settings)?;
+    let (heard, format) = (cluster.events(), arguments.events);
+    let telling = tokio::task::spawn_blocking(move || {
+        tokio::runtime::Handle::current().block_on(events::write_all(heard, format))
+    });
+    cluster.scale(arguments.instances.count()).await?;
+    match attend(&cluster, &mut signals).await {
+        Ended::BySignal(signal) => {
+            kill_all(&cluster).await;
+            let code = u8::try_from(ENDED_BY_SIGNAL + signal).unwrap_or(u8::MAX);
+            Ok(ExitCode::from(code))
+        }
+        Ended::Master { outcome, asked } => {
+            let story = last_words(telling).await;
+            judge(arguments, &cluster, outcome, &story, asked)
+        }
+    }
+}
+
+async fn attend(cluster: &Cluster, signals: &mut Signals) -> Ended {
+    tokio::select! {
+        outcome = cluster.finished() => return Ended::Master { outcome, asked: false },
+        _ = signals.next() => {}
+    }
+    tokio::select! {
+        outcome = cluster.shutdown() => Ended::Master { outcome, asked: true },
+        signal = signals.next() => Ended::BySignal(signal),
+    }
+}
+
+/// Kills every worker with all that it started, and waits until they are gone.
+async fn kill_all(cluster: &Cluster) {
+    let killing = async {
+        // The master's end is the workers' end, too: then there is nobody to kill.
+        for worker in cluster.workers().await.unwrap_or_default().values() {
+            worker.kill(SIGKILL).await;
+        }
+        cluster.finished().await
+    };
+    timeout(LAST_WAIT, killing).await.map(drop).unwrap_or(());
+}
+
+/// Waits until the last event is written, but not for a terminal that does not read.
+async fn last_words(telling: JoinHandle<Story>) -> Story {
+    let told = timeout(LAST_WAIT, telling).await;
+    told.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+fn judge(
+    arguments: &RunArguments,
+    cluster: &Cluster,
+    outcome: Outcome,
+    story: &Story,
+    asked: bool,
+) -> anyhow::Result<ExitCode> {
+    match outcome {
+        Outcome::Done if asked => Ok(ExitCode::SUCCESS),
+        Outcome::Done => bail!("the master ended although nobody had asked it to"),
+        Outcome::Cut => bail!("connections were cut at the drain deadline"),
+        Outcome::Errored => bail!("every worker was given up; --stay would have waited for you"),
+        Outcome::BootFailed { .. } => {
+            if let (None, Some((errno, reason))) = (&arguments.program, story.listen_failure()) {
+                let address = arguments.demo.listen;
+                bail!(cannot_listen(address, reason, Some(*errno)));
+            }
+            let lines = story.tell(|worker| cluster.last_lines(worker));
+            bail!("no worker came up{lines}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArguments,
+    }
+
+    fn read(line: &str) -> RunArguments {
+        let words = format!("run {line}");
+        Line::try_parse_from(words.split_whitespace()).unwrap().run
+    }
+
+    #[test]
+    fn a_negative_number_of_instances_is_no_option() {
+        for line in ["-i -1", "-i-1", "--instances -1", "--instances=-1"] {
+            assert_eq!(read(line).instances, Instances::AllBut(1), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_two_dashes_is_the_programs() {
+        let arguments = read("-i 2 /bin/echo -- -i 3 --");
+        assert_eq!(arguments.program.as_deref(), Some("/bin/echo".as_ref()));
+        assert_eq!(arguments.args, ["-i", "3", "--"]);
+        assert_eq!(arguments.instances, Instances::Exactly(2));
+        let settings = settings(&arguments).unwrap();
+        assert_eq!(settings.exec, Some("/bin/echo".into()));
+        assert_eq!(settings.args.unwrap(), ["-i", "3", "--"]);
+    }
+
+    #[test]
+    fn the_demo_runs_this_very_file() {
+        let settings = settings(&read("--listen 127.0.0.1:0 --work 7")).unwrap();
+        assert_eq!(settings.exec, Some(std::env::current_exe().unwrap()));
+        let args = settings.args.unwrap();
+        assert_eq!(
+            args,
+            [demo::COMMAND, "--listen", "127.0.0.1:0", "--work", "7"]
+        );
+    }
+
+    #[test]
+    fn times_and_numbers_reach_the_settings() {
+        let arguments = read("--listen 127.0.0.1:0 --window 2 --pending-max 3 --drain-timeout 2s");
+        let settings = settings(&arguments).unwrap();
+        assert_eq!((settings.window, settings.pending_max), (Some(2), Some(3)));
+        let limits = settings.limits.unwrap();
+        assert_eq!(limits.drain_timeout, Duration::from_secs(2));
+        assert_eq!(settings.keepalive_grace, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_grace_lies_within_the_drain_timeout() {
+        let seconds = Duration::from_secs;
+        assert_eq!(grace(None, seconds(30)).unwrap(), KEEPALIVE_GRACE);
+        assert_eq!(grace(Some(seconds(9)), seconds(10)).unwrap(), seconds(9));
+        assert_eq!(grace(Some(seconds(0)), seconds(0)).unwrap(), seconds(0));
+        let refusal = grace(Some(seconds(10)), seconds(10)).unwrap_err();
+        assert!(refusal.to_string().contains("shorter"), "{refusal}");
+    }
+}
