@@ -125,7 +125,8 @@ impl Teller {
 
     fn after_exit(&self, listened: bool, exited_after_disconnect: bool) -> &'static str {
         match (listened, exited_after_disconnect, self.is_shutting_down) {
-            (_, true, _) => ", as it was asked to or wanted to",
+            (_, true, true) => ", as it was asked to",
+            (_, true, false) => ", as it was asked to or wanted to",
             (_, false, true) => "",
             (true, false, false) => "; another takes its place",
             // Its slot's next attempt has an event of its own.

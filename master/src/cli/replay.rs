@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 use maitred::replay::{self, Report, Step};
+use maitred_core::dispatch::Input;
 use serde::{Deserialize, Serialize};
 
 use super::Misuse;
@@ -34,6 +35,14 @@ struct End {
     dropped: u64,
 }
 
+/// What a record proves.
+#[derive(Debug)]
+struct Judged {
+    report: Report,
+    /// Some workers had fewer turns than others, so that their shares say little.
+    workers_changed: bool,
+}
+
 /// The answer for programs.
 #[derive(Serialize)]
 struct Verdict<'a> {
@@ -56,7 +65,7 @@ pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<ExitCode> {
         let verdict = Verdict {
             every_handoff_went_to_the_head: judged.is_ok(),
             reason: judged.as_ref().err().map(|error| format!("{error:#}")),
-            report: judged.as_ref().ok(),
+            report: judged.as_ref().ok().map(|judged| &judged.report),
         };
         say(&serde_json::to_string(&verdict)?)?;
         return Ok(ExitCode::from(if judged.is_ok() {
@@ -69,11 +78,29 @@ pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn judge(path: &Path) -> anyhow::Result<Report> {
+fn judge(path: &Path) -> anyhow::Result<Judged> {
     let file = File::open(path)
         .map_err(|error| Misuse(format!("cannot read {}: {error}", path.display())))?;
     let steps = read(BufReader::new(file))?;
-    replay::replay(Instant::now(), &steps).context("the record and the rules differ")
+    let report =
+        replay::replay(Instant::now(), &steps).context("the record and the rules differ")?;
+    Ok(Judged {
+        report,
+        workers_changed: workers_changed(&steps),
+    })
+}
+
+/// Returns whether a worker joined or left while connections came in.
+fn workers_changed(steps: &[Step]) -> bool {
+    let is_accept = |step: &Step| matches!(step.input, Input::Accepted { .. });
+    let first = steps.iter().position(is_accept).unwrap_or(steps.len());
+    let last = steps.iter().rposition(is_accept).unwrap_or(first);
+    steps.get(first..last).into_iter().flatten().any(|step| {
+        matches!(
+            step.input,
+            Input::Joined { .. } | Input::Draining(_) | Input::WorkerGone(_)
+        )
+    })
 }
 
 fn say(line: &str) -> io::Result<()> {
@@ -107,26 +134,32 @@ fn read(record: impl BufRead) -> anyhow::Result<Vec<Step>> {
     }
 }
 
-fn in_words(report: &Report) -> String {
+fn in_words(judged: &Judged) -> String {
     let Report {
-        handoffs, accepted, ..
-    } = report;
+        handoffs,
+        accepted,
+        spread,
+        ..
+    } = &judged.report;
     if *handoffs == 0 {
         return format!(
             "no handoff to judge: {accepted} connections were accepted by the master, whose \
              workers may have accepted for themselves (--policy shared)"
         );
     }
-    let shares: Vec<String> = report
-        .per_worker
-        .iter()
+    let workers = judged.report.per_worker.iter();
+    let shares: Vec<String> = workers
         .map(|(worker, share)| format!("{worker} {}", share.released))
         .collect();
+    let spread = if judged.workers_changed {
+        "workers came and went".to_owned()
+    } else {
+        format!("spread {:.1} %", spread * 100.0)
+    };
+    let shares = shares.join(", ");
     format!(
         "every handoff went to the head of the ring: {handoffs} handoffs, {accepted} \
-         connections, per worker {} (spread {:.1} %)",
-        shares.join(", "),
-        report.spread * 100.0
+         connections, per worker {shares} ({spread})"
     )
 }
 
@@ -161,7 +194,7 @@ mod tests {
 
     const END: &str = "{\"end\":true,\"dropped\":0}\n";
 
-    fn judge_text(text: &str) -> anyhow::Result<Report> {
+    fn judge_text(text: &str) -> anyhow::Result<Judged> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("record");
         std::fs::write(&path, text).unwrap();
@@ -170,12 +203,22 @@ mod tests {
 
     #[test]
     fn a_true_record_is_praised_in_one_line() {
-        let report = judge_text(&(record() + END)).unwrap();
+        let judged = judge_text(&(record() + END)).unwrap();
         assert_eq!(
-            in_words(&report),
+            in_words(&judged),
             "every handoff went to the head of the ring: 4 handoffs, 4 connections, per worker \
              w1 2, w2 2 (spread 0.0 %)"
         );
+    }
+
+    #[test]
+    fn shares_are_not_compared_when_workers_came_and_went() {
+        let gone = r#"{"at_micros":1,"input":{"worker_gone":9},"effects":[]}"#;
+        let lines = record();
+        let last = lines.rfind(r#"{"at_micros":1,"input":{"accepted"#);
+        let (before, after) = lines.split_at(last.unwrap());
+        let judged = judge_text(&format!("{before}{gone}\n{after}{END}")).unwrap();
+        assert!(in_words(&judged).ends_with("(workers came and went)"));
     }
 
     #[test]
