@@ -1,0 +1,93 @@
+//! Lessons that are primary and workers in one file.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{get, number, try_get};
+use crate::program::{Program, await_end, children};
+
+fn start(lesson: &str) -> Program {
+    Program::start(lesson, "127.0.0.1:0")
+}
+
+/// Ends a worker as its lesson's reader would, with `kill`.
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn http_cluster_gives_each_connection_to_the_next_worker() {
+    let program = start("http_cluster");
+    let workers = number(&program.after(" starts "));
+    let mut address = String::new();
+    for _ in 0..workers {
+        address = program.after(" listens on ");
+    }
+    let mut pids: Vec<i32> = children(program.pid());
+    let count = usize::try_from(workers).unwrap();
+    let turns: Vec<i32> = (0..3 * count)
+        .map(|_| number(&get(&address, "/")))
+        .collect();
+    // Everybody has a turn, and then the turns repeat.
+    let mut first = turns[..count].to_vec();
+    first.sort_unstable();
+    pids.sort_unstable();
+    assert_eq!(first, pids);
+    assert!(
+        turns.windows(count + 1).all(|turn| turn[0] == turn[count]),
+        "{turns:?}"
+    );
+    program.stop();
+}
+
+#[test]
+fn cluster_events_tells_who_came_and_how_each_one_went() {
+    let program = start("cluster_events");
+    let one = number(&program.after("w1 is online, pid "));
+    kill(one);
+    program.line(&format!("w1 died, pid {one}, signal 9"));
+    // One is left, and nobody takes the other's place.
+    let pids = children(program.pid());
+    assert_eq!(pids.len(), 1);
+    let last = format!("w2 left, pid {}, code 0", pids[0]);
+    assert_eq!(program.stop(), [last]);
+}
+
+#[test]
+fn crash_and_respawn_replaces_who_died_and_not_who_left() {
+    let program = start("crash_and_respawn");
+    program.line(" listens on ");
+    let address = program.after(" listens on ");
+
+    assert_eq!(try_get(&address, "/crash"), "");
+    assert_eq!(
+        program.line(" died, pid ").rsplit_once(": ").unwrap().1,
+        "w3 follows"
+    );
+    let successor = program.line(" listens on ");
+    // The successor takes its turn with the survivor.
+    let turns: Vec<i32> = (0..4).map(|_| number(&get(&address, "/"))).collect();
+    assert!(turns.contains(&number(&successor)), "{turns:?}");
+
+    let leaver = number(&get(&address, "/leave"));
+    program.line(&format!("left, pid {leaver}: it is not replaced"));
+    await_end(Pid::from_raw(leaver).unwrap());
+    let survivor = children(program.pid());
+    assert_eq!(survivor.len(), 1);
+    assert_eq!(number(&get(&address, "/")), survivor[0]);
+    program.stop();
+}
+
+#[test]
+fn messages_reach_all_others_through_the_primary() {
+    let program = start("messages");
+    program.line(" listens on ");
+    program.line(" listens on ");
+    let address = program.after(" listens on ");
+    let from = number(&get(&address, "/good-morning"));
+    let heard = format!(r#" heard "good-morning" from w{from}"#);
+    let mut others = [program.line(&heard), program.line(&heard)].map(|line| number(&line));
+    others.sort_unstable();
+    let expected: Vec<i32> = (1..=3).filter(|worker| *worker != from).collect();
+    assert_eq!(others[..], expected);
+    program.stop();
+}
