@@ -25,13 +25,25 @@ async fn main() -> io::Result<()> {
     let draining = listener.draining();
     let leave = async {
         tokio::select! {
-            _grace = draining => {}
+            () = drained(draining) => {}
             () = stop => {}
         }
     };
     axum::serve(listener, app)
         .with_graceful_shutdown(leave)
         .await
+}
+
+/// Resolves when this worker drains and nothing is left to lose.
+///
+/// axum, once it is told, closes at once what is idle, and a connection whose request is still
+/// under way looks idle to it. So it is told when the last connection has closed, or when
+/// those that remain have had the time that the master grants. No new ones come meanwhile.
+async fn drained(draining: impl Future<Output = Duration>) {
+    let grace = draining.await;
+    if let Ok(Some(worker)) = maitred_worker::worker().await {
+        let _too_late = tokio::time::timeout(grace, worker.disconnected()).await;
+    }
 }
 
 async fn hello() -> String {

@@ -47,8 +47,7 @@ async fn pass_on(cluster: &Cluster) -> Result<(), Box<dyn Error>> {
         else {
             continue;
         };
-        // A message is any JSON value. Here it gets its sender's number, which the sender
-        // cannot forge.
+        // A message is any JSON value. The primary adds who said it, so nobody can lie.
         let message = json!({ "from": worker, "text": message });
         for (id, other) in cluster.workers().await? {
             if id != worker {
@@ -98,5 +97,4 @@ async fn hear(worker: Worker) {
 }
 
 // Something to try: let each worker keep a count of its requests, and answer `/total` with the
-// sum of all. Who must ask whom, and when does the answer come? (`Worker::send` in the primary
-// waits for room, so mind two parties that wait for each other.)
+// sum of all. Who must ask whom, and how does the handler that waits get its answer?

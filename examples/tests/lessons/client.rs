@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
-use crate::program::DEADLINE;
+use crate::DEADLINE;
 
 /// Returns the body of the answer to a GET, which must be a 200.
 pub(crate) fn get(address: &str, path: &str) -> String {
@@ -65,8 +65,8 @@ pub(crate) fn datagram(address: &str, text: &str) -> String {
 
 /// Returns the first number in a text: the lessons' answers have the pid there.
 pub(crate) fn number(text: &str) -> i32 {
-    let digits = text.split(|c: char| !c.is_ascii_digit());
-    let first = digits.filter(|digits| !digits.is_empty()).next();
+    let mut digits = text.split(|c: char| !c.is_ascii_digit());
+    let first = digits.find(|digits| !digits.is_empty());
     first
         .and_then(|digits| digits.parse().ok())
         .unwrap_or_else(|| panic!("no number: {text:?}"))

@@ -3,7 +3,8 @@
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{get, number, try_get};
-use crate::program::{Program, await_end, children};
+use crate::processes::{await_end, children};
+use crate::program::Program;
 
 fn start(lesson: &str) -> Program {
     Program::start(lesson, "127.0.0.1:0")
@@ -42,14 +43,19 @@ fn http_cluster_gives_each_connection_to_the_next_worker() {
 #[test]
 fn cluster_events_tells_who_came_and_how_each_one_went() {
     let program = start("cluster_events");
-    let one = number(&program.after("w1 is online, pid "));
-    kill(one);
-    program.line(&format!("w1 died, pid {one}, signal 9"));
-    // One is left, and nobody takes the other's place.
+    let online = program.after(" is online, pid ");
+    program.line(" listens on ");
+    program.line(" listens on ");
     let pids = children(program.pid());
-    assert_eq!(pids.len(), 1);
-    let last = format!("w2 left, pid {}, code 0", pids[0]);
-    assert_eq!(program.stop(), [last]);
+    assert!(pids.len() == 2 && pids.contains(&number(&online)));
+
+    kill(pids[0]);
+    program.line(&format!(" died, pid {}, signal 9", pids[0]));
+    // One is left, and nobody takes the other's place.
+    assert_eq!(children(program.pid()), pids[1..]);
+    let last = program.stop();
+    let left = format!(" left, pid {}, code 0", pids[1]);
+    assert!(last.len() == 1 && last[0].ends_with(&left), "{last:?}");
 }
 
 #[test]
