@@ -60,8 +60,8 @@ struct Shared {
     stdout: NonBlocking,
     stderr: NonBlocking,
     open: watch::Sender<usize>,
-    /// Write what is queued when the last user is gone.
-    _guards: [WorkerGuard; 2],
+    /// Write what is queued when they are dropped: at the end, or when the last user is gone.
+    guards: Mutex<Option<[WorkerGuard; 2]>>,
 }
 
 impl Outputs {
@@ -84,7 +84,7 @@ impl Outputs {
             stdout,
             stderr,
             open: counter,
-            _guards: [stdout_guard, stderr_guard],
+            guards: Mutex::new(Some([stdout_guard, stderr_guard])),
         });
         let (pipes, inbox) = mpsc::channel(PIPES_QUEUE);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,7 +118,10 @@ impl Outputs {
         }
     }
 
-    /// Waits until all pipes were read to their ends, but no longer than `limit`.
+    /// Waits until all pipes were read to their ends, but no longer than `limit`, and then
+    /// until the lines are written, but not for a terminal that takes none.
+    ///
+    /// Lines that come later are lost.
     pub(crate) async fn settle(&self, limit: Duration) {
         let mut open = self.open.clone();
         // Past the limit, a grandchild holds a pipe open; what it prints is lost.
@@ -126,6 +129,17 @@ impl Outputs {
             .await
             .map(drop)
             .unwrap_or(());
+        let guards = self
+            .shared
+            .guards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Their drop waits for the writers, for about a second each at the most. It cannot
+        // panic, so there is no failure to tell of.
+        tokio::task::spawn_blocking(move || drop(guards))
+            .await
+            .unwrap_or_default();
     }
 
     /// Returns the last lines of a worker, also for a while after its death.
