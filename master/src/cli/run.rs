@@ -70,7 +70,7 @@ pub(crate) struct RunArguments {
     #[arg(long, default_value_t = PolicyName::Rr)]
     policy: PolicyName,
 
-    /// Connections a worker may be handed before it acknowledges the first
+    /// Connections a worker may be handed that it has not acknowledged yet
     #[arg(long, value_name = "N", default_value_t = WINDOW,
         value_parser = value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
     window: u32,
