@@ -42,6 +42,7 @@ mod address;
 pub mod http;
 mod indexes;
 mod lease;
+mod leaving;
 mod link;
 mod listener;
 mod messages;

@@ -276,10 +276,11 @@ impl<S: Stream> Listener<S> {
     /// As [`poll_accept`](Self::poll_accept), for a server that also watches
     /// [`draining`](Self::draining): that tells it the end, which is then no error.
     fn poll_until_drain(&self, context: &mut Context<'_>) -> Poll<io::Result<(S, S::Address)>> {
-        match self.poll_accept(context) {
-            Poll::Ready(Err(_)) if self.is_draining() => Poll::Pending,
-            other => other,
+        let accepted = self.poll_accept(context);
+        if matches!(accepted, Poll::Ready(Err(_))) && self.is_draining() {
+            return Poll::Pending;
         }
+        accepted
     }
 
     /// Returns where it really listens, with the port that the kernel chose.

@@ -2,20 +2,21 @@
 //!
 //! All of it runs under the link's lock and none of it waits. What can be decided without
 //! I/O is decided in `session.rs`; here the sockets, queues and wakers are kept in step.
+//! The way out is in `leaving.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use maitred_protocol::message::{
     ListenAddress, ListenOptions, QueryId, RejectReason, ServerOutcome, ServerQuery, Statistics,
     Welcome,
 };
 use maitred_protocol::native::{Frame, WorkerEnd, WorkerInbox};
-use maitred_protocol::{ChannelError, HandoffId, MasterToWorker, ServerId, WorkerToMaster};
+use maitred_protocol::{HandoffId, MasterToWorker, ServerId, WorkerToMaster};
 use tokio::sync::oneshot;
 
 use crate::indexes::Indexes;
@@ -23,15 +24,11 @@ use crate::link::Link;
 use crate::messages::Received;
 use crate::open_connections::ListenerTag;
 use crate::outbox::Outbox;
-use crate::session::{Phase, Session, Step, Wish};
+use crate::session::{Phase, Session, Wish};
 use crate::stream::Stream;
 
 /// Frames read in one go: several windows, so that it only bounds a flood of messages.
 const FRAMES_MAX: usize = 64;
-
-/// How long idle connections may stay when it is not the master who says so: it has gone, or
-/// the program leaves by itself. Shorter than the master's patience with an orphan's like.
-const OWN_GRACE: Duration = Duration::from_secs(1);
 
 /// A connection that the program has not taken yet.
 #[derive(Debug)]
@@ -43,9 +40,9 @@ pub(crate) struct Queued {
 
 /// One listener's connections, in order. `Session` bounds them by the window.
 #[derive(Debug)]
-struct Queue {
+pub(crate) struct Queue {
     tag: ListenerTag,
-    waiting: VecDeque<Queued>,
+    pub(crate) waiting: VecDeque<Queued>,
     /// Who waits for one: a waker for each task, so few.
     wakers: Vec<Waker>,
 }
@@ -62,10 +59,10 @@ pub(crate) struct State {
     pub(crate) indexes: Indexes,
     pub(crate) received: Received,
     /// Questions without an answer yet. One for each call of the program that waits.
-    queries: BTreeMap<QueryId, oneshot::Sender<Answer>>,
+    pub(crate) queries: BTreeMap<QueryId, oneshot::Sender<Answer>>,
     queries_made: u32,
     listeners_made: u32,
-    queues: BTreeMap<ServerId, Queue>,
+    pub(crate) queues: BTreeMap<ServerId, Queue>,
     /// Who accepts from a socket of its own, and wants to know when to stop.
     watchers: BTreeMap<ListenerTag, Waker>,
     /// What the master was told last, and when.
@@ -275,7 +272,7 @@ impl State {
         }
     }
 
-    fn reject(&mut self, handoff: HandoffId, reason: RejectReason) {
+    pub(crate) fn reject(&mut self, handoff: HandoffId, reason: RejectReason) {
         self.outbox.say(WorkerToMaster::Reject { handoff, reason });
     }
 
@@ -355,103 +352,6 @@ impl State {
         }
     }
 
-    /// No more connections: what is queued goes back, and the program is told.
-    fn drain(&mut self, link: &Link, grace: Duration) {
-        if self.session.drain() {
-            self.clear_out(link, grace);
-        }
-    }
-
-    /// Begins to leave, at whoever's wish.
-    pub(crate) fn leave(&mut self, link: &'static Link, wish: Wish) {
-        if self.session.leave(wish) {
-            self.clear_out(link, OWN_GRACE);
-            self.progress(link);
-        }
-    }
-
-    fn clear_out(&mut self, link: &Link, grace: Duration) {
-        let queued: Vec<Queued> = self
-            .queues
-            .values_mut()
-            .flat_map(|queue| queue.waiting.drain(..))
-            .collect();
-        for queued in queued {
-            self.reject(queued.handoff, RejectReason::Draining);
-        }
-        announce_drain(link, grace);
-        self.wake_all();
-    }
-
-    /// The channel is at its end, or cannot be trusted: there is no master any more.
-    fn master_gone(&mut self, link: &'static Link, error: &ChannelError) {
-        if !self.session.orphan() {
-            return;
-        }
-        // Said to the other side too, which may live on after a breach.
-        link.end.shut_down();
-        link.identity
-            .send_if_modified(|identity| match identity.is_none() {
-                true => {
-                    *identity = Some(Err(error.to_string()));
-                    true
-                }
-                false => false,
-            });
-        self.forget_master();
-        self.progress(link);
-    }
-
-    fn forget_master(&mut self) {
-        self.received.close();
-        self.queries.clear();
-        self.outbox.clear();
-        self.wake_all();
-    }
-
-    /// Goes on with leaving, as far as it can go now.
-    pub(crate) fn progress(&mut self, link: &'static Link) {
-        if self.session.phase() == Phase::Orphaned {
-            return self.progress_orphan(link);
-        }
-        while self.outbox.is_empty() {
-            let Some(step) = self.session.next_step(|| link.open.lock().any()) else {
-                return;
-            };
-            self.take_step(link, step);
-        }
-    }
-
-    fn take_step(&mut self, link: &'static Link, step: Step) {
-        match step {
-            Step::SayExited => self.outbox.say(WorkerToMaster::ExitedAfterDisconnect),
-            Step::Close(wish) => {
-                if wish == Wish::Kill {
-                    std::process::exit(0);
-                }
-                if wish == Wish::Own {
-                    link.set_outlives();
-                }
-                link.end.shut_down();
-                self.forget_master();
-                link.finished.send_replace(true);
-            }
-        }
-    }
-
-    /// Without a master its copies are gone as well: what is queued can be served by nobody
-    /// else. So the program gets that first, and hears of the drain only afterwards.
-    fn progress_orphan(&mut self, link: &Link) {
-        if self.queues.values().any(|queue| !queue.waiting.is_empty()) {
-            return;
-        }
-        announce_drain(link, OWN_GRACE);
-        if self.session.end_orphan(|| link.open.lock().any()) {
-            link.finished.send_replace(true);
-            self.wake_all();
-        }
-    }
-
     /// Says `Ready` if it is owed and there is room.
     pub(crate) fn say_ready_if_due(&mut self, link: &Link) {
         let queues = &self.queues;
@@ -463,15 +363,6 @@ impl State {
             self.outbox.say(WorkerToMaster::Ready);
         }
     }
-}
-
-/// Tells the program, once, that it drains.
-fn announce_drain(link: &Link, grace: Duration) {
-    link.draining.send_if_modified(|draining| {
-        let first = draining.is_none();
-        draining.get_or_insert(grace);
-        first
-    });
 }
 
 /// Turns what a query led to into what the program gets.

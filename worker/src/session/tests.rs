@@ -1,3 +1,5 @@
+//! One promise of a worker's session each.
+
 use proptest::prelude::*;
 
 use super::*;
