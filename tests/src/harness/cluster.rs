@@ -1,0 +1,301 @@
+//! The `maitred` program in a process of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use maitred::WorkerId;
+use rustix::process::Signal;
+
+use super::{Home, Log, number, processes, program, text, wait_for, wait_until, worker};
+
+/// How to start `maitred`.
+#[derive(Debug)]
+pub struct Launch {
+    words: Vec<OsString>,
+    home: Home,
+}
+
+impl Launch {
+    /// Starts with `maitred` and these arguments.
+    pub fn new<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
+        Self {
+            words: std::iter::once(program("maitred").into())
+                .chain(arguments)
+                .collect(),
+            home: Home::new(),
+        }
+    }
+
+    /// Starts with `maitred run`, events as JSON, and these further arguments.
+    pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut launch = Self::new(["run", "--events", "json"]);
+        let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
+        launch.words.extend(arguments);
+        launch
+    }
+
+    /// Puts a program before it that starts it in another way: `unshare`, `setpriv`.
+    #[must_use]
+    pub fn through<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        let words = words.into_iter().map(|word| word.as_ref().to_owned());
+        self.words = words.chain(self.words).collect();
+        self
+    }
+
+    /// Adds an argument that lies in the cluster's own directory.
+    #[must_use]
+    pub fn in_home(mut self, option: &str, name: &str) -> Self {
+        self.words.push(option.into());
+        self.words.push(self.home.join(name).into());
+        self
+    }
+
+    /// Returns the cluster's own directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Starts it, and returns at once.
+    ///
+    /// # Panics
+    ///
+    /// If the first program cannot be started.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the master itself is no worker; its mark and its end are watched here"
+    )]
+    #[must_use]
+    pub fn start(self) -> TestCluster {
+        let (name, value) = self.home.mark();
+        let mut master = Command::new(&self.words[0])
+            .args(&self.words[1..])
+            .env(name, value)
+            .env("MAITRED_HOME", self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {:?}: {error}", self.words));
+        let log = Log::default();
+        let readers = vec![
+            read(master.stdout.take(), log.clone()),
+            read(master.stderr.take(), log.clone()),
+        ];
+        TestCluster {
+            master,
+            home: self.home,
+            log,
+            readers,
+            descriptors: None,
+        }
+    }
+
+    /// Starts it and waits until all first workers listen.
+    ///
+    /// # Panics
+    ///
+    /// If that does not come about.
+    #[must_use]
+    pub fn ready(self) -> TestCluster {
+        let mut cluster = self.start();
+        cluster.log.wait("ready", |_| true);
+        cluster.descriptors = processes::descriptors(cluster.pid());
+        cluster
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end, or leaves a process behind.
+    #[must_use]
+    pub fn finish(self) -> Finished {
+        self.start().finish()
+    }
+}
+
+fn read(stream: Option<impl Read + Send + 'static>, log: Log) -> JoinHandle<()> {
+    let stream = stream.expect("both outputs are pipes");
+    thread::spawn(move || {
+        // A line that is no text ends the reading; the test will miss what follows.
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.push_line(&line);
+        }
+    })
+}
+
+/// A master that runs, and its workers.
+#[derive(Debug)]
+pub struct TestCluster {
+    master: Child,
+    home: Home,
+    log: Log,
+    readers: Vec<JoinHandle<()>>,
+    /// How many descriptors the master had when it was ready.
+    descriptors: Option<usize>,
+}
+
+/// How a master ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All that it said.
+    pub log: Log,
+    /// Its directory, with what it left there.
+    pub home: Home,
+}
+
+impl TestCluster {
+    /// Starts so many demo workers on a port of their own.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come up.
+    #[must_use]
+    pub fn demo(workers: usize) -> Self {
+        Self::demo_with(workers, [] as [&str; 0])
+    }
+
+    /// As [`demo`](Self::demo), with further arguments of `maitred run`.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come up.
+    pub fn demo_with<A: AsRef<OsStr>>(
+        workers: usize,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let mut all: Vec<OsString> = ["--listen", "127.0.0.1:0", "-i"].map(Into::into).to_vec();
+        all.push(workers.to_string().into());
+        all.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
+        Launch::run(all).ready()
+    }
+
+    /// Returns what it has said so far.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns its directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Returns the pid of the program that was started: the master's, if nothing stands
+    /// before it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.master.id()
+    }
+
+    /// Returns where its first server listens.
+    ///
+    /// # Panics
+    ///
+    /// If none does, or not on TCP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let opened = self.log.wait("server_opened", |_| true);
+        text(&opened, "address")
+            .parse()
+            .expect("the first server listens on TCP")
+    }
+
+    /// Returns the workers that live, by number, with their pids.
+    #[must_use]
+    pub fn workers(&self) -> BTreeMap<WorkerId, u32> {
+        let started = self.log.named("fork");
+        let ended = self.log.named("exit");
+        let mut living: BTreeMap<WorkerId, u32> = started.iter().map(worker_and_pid).collect();
+        for event in &ended {
+            living.remove(&worker(event));
+        }
+        living
+    }
+
+    /// Waits until so many workers live, and all of them listen.
+    ///
+    /// # Panics
+    ///
+    /// If that does not come about.
+    pub fn wait_for_workers(&self, count: usize) {
+        wait_until("as many listening workers as wanted", || {
+            let listening = self.log.named("listening");
+            let listens = |id: &WorkerId| listening.iter().any(|event| worker(event) == *id);
+            let living = self.workers();
+            living.len() == count && living.keys().all(listens)
+        });
+    }
+
+    /// Sends the master a signal.
+    pub fn signal(&self, signal: Signal) {
+        processes::signal(self.pid(), signal);
+    }
+
+    /// Asks the master to end, and asserts that it does so in good order: every descriptor
+    /// that came with the load is gone before, exit code 0, and nothing left after.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn stop(self) {
+        if let Some(descriptors) = self.descriptors {
+            wait_until("as few descriptors in the master as at the start", || {
+                processes::descriptors(self.pid()) == Some(descriptors)
+            });
+        }
+        self.signal(Signal::TERM);
+        let finished = self.finish();
+        assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    }
+
+    /// Waits until the master has ended by itself, and asserts that nothing is left.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end, or leaves a process behind.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        let log = self.log.clone();
+        let status = wait_for("the end of the master", || {
+            self.master
+                .try_wait()
+                .expect("the master is this process's child")
+        });
+        processes::assert_none_left(&self.home);
+        for reader in self.readers.drain(..) {
+            reader.join().expect("reading lines does not panic");
+        }
+        let home = std::mem::replace(&mut self.home, Home::new());
+        Finished {
+            code: status.code(),
+            log,
+            home,
+        }
+    }
+}
+
+fn worker_and_pid(event: &serde_json::Value) -> (WorkerId, u32) {
+    let pid = u32::try_from(number(event, "pid")).expect("pids are small");
+    (worker(event), pid)
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        // After a failed test; in a good one all this finds nothing.
+        processes::kill_all(&self.home);
+        if self.master.try_wait().is_ok_and(|status| status.is_none()) {
+            self.master.kill().unwrap_or_default();
+            self.master.wait().map(drop).unwrap_or_default();
+        }
+    }
+}

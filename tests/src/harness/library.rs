@@ -1,0 +1,205 @@
+//! The library's master in the test's own process, with worker processes of the test's choice.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use maitred::{Cluster, Event, Outcome, Settings, Worker};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use super::{Home, Log, processes, program, text, wait_until};
+
+/// One at a time: descriptors are counted for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A cluster in this process.
+///
+/// Only one exists at a time, and others wait for it. So a test that counts descriptors must
+/// have one before it opens any, and all tests of a file that does must have one.
+#[derive(Debug)]
+pub struct LibraryCluster {
+    cluster: Option<Cluster>,
+    runtime: Option<Runtime>,
+    log: Log,
+    writer: Option<JoinHandle<()>>,
+    home: Home,
+    descriptors: usize,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl LibraryCluster {
+    /// Starts a master with the defaults.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(|_| Settings::new())
+    }
+
+    /// Starts a master with settings that may name the cluster's directory.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn with(settings: impl FnOnce(&Home) -> Settings) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        // The runtime's first start in a process opens descriptors for good.
+        drop(runtime());
+        let descriptors = processes::own_descriptors();
+        let home = Home::new();
+        let (runtime, log) = (runtime(), Log::default());
+        let (name, value) = home.mark();
+        let settings = settings(&home).env(name, value);
+        let cluster = Cluster::setup_primary(settings).expect("these settings are good");
+        let writer = runtime.spawn(write_down(cluster.events(), log.clone()));
+        Self {
+            cluster: Some(cluster),
+            runtime: Some(runtime),
+            log,
+            writer: Some(writer),
+            home,
+            descriptors,
+            _alone: alone,
+        }
+    }
+
+    /// Returns the cluster itself.
+    ///
+    /// # Panics
+    ///
+    /// Never: it is there until the end.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("it is there until the end")
+    }
+
+    /// Runs a future of the cluster's to its end.
+    ///
+    /// # Panics
+    ///
+    /// Never: the runtime is there until the end.
+    pub fn wait<F: Future>(&self, future: F) -> F::Output {
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        runtime.block_on(future)
+    }
+
+    /// Returns what has happened so far.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns the cluster's directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Starts one worker: this program of ours with these arguments.
+    ///
+    /// # Panics
+    ///
+    /// If the master has ended.
+    pub fn fork(&self, name: &str, arguments: &[&str]) -> Worker {
+        let settings = Settings::new().exec(program(name)).args(arguments);
+        self.wait(async {
+            // Commands are carried out in order, so the fork gets these settings.
+            self.cluster().setup(settings).await?;
+            self.cluster().fork([] as [(&str, &str); 0]).await
+        })
+        .expect("the master lives")
+    }
+
+    /// As [`fork`](Self::fork), and waits until the worker listens; returns where, too.
+    ///
+    /// # Panics
+    ///
+    /// If it does not, or not on TCP.
+    pub fn fork_listening(&self, name: &str, arguments: &[&str]) -> (Worker, SocketAddr) {
+        let worker = self.fork(name, arguments);
+        let listening = self
+            .log
+            .wait("listening", |event| event["worker"] == worker.id().0);
+        let address = text(&listening, "address")
+            .parse()
+            .expect("it listens on TCP");
+        (worker, address)
+    }
+
+    /// Waits for the next message of a worker that `accept` takes.
+    ///
+    /// # Panics
+    ///
+    /// If none comes.
+    pub fn message(&self, worker: &Worker, accept: impl Fn(&Value) -> bool) -> Value {
+        let event = self.log.wait("message", |event| {
+            event["worker"] == worker.id().0 && accept(&event["message"])
+        });
+        event["message"].clone()
+    }
+
+    /// Waits until a worker's process has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn exit(&self, worker: &Worker) -> Value {
+        self.log
+            .wait("exit", |event| event["worker"] == worker.id().0)
+    }
+
+    /// Ends the master, and asserts that it and its workers leave nothing behind.
+    ///
+    /// # Panics
+    ///
+    /// If they do.
+    pub fn stop(mut self) {
+        let outcome = self.wait(self.cluster().shutdown());
+        let writer = self.writer.take().expect("the cluster ends once");
+        self.wait(writer)
+            .expect("the events are written down to the last");
+        assert_eq!(outcome, Outcome::Done, "{}", self.log.story());
+        self.close();
+        processes::assert_none_left(&self.home);
+        let descriptors = self.descriptors;
+        wait_until("as few descriptors as before the cluster", || {
+            processes::own_descriptors() <= descriptors
+        });
+    }
+
+    fn close(&mut self) {
+        self.cluster = None;
+        self.runtime = None;
+    }
+}
+
+impl Drop for LibraryCluster {
+    fn drop(&mut self) {
+        // After a failed test; in a good one nothing is left.
+        self.close();
+        processes::kill_all(&self.home);
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("the system grants a runtime")
+}
+
+async fn write_down(mut events: maitred::Events, log: Log) {
+    while let Some(event) = events.next().await {
+        log.push(written(&event));
+    }
+}
+
+/// Returns an event as the command line writes it.
+fn written(event: &Event) -> Value {
+    serde_json::to_value(event).expect("an event can be written as JSON")
+}

@@ -1,0 +1,34 @@
+//! Real clusters for tests: started, watched, and ended without a trace.
+//!
+//! [`TestCluster`] is the `maitred` program in a process of its own, [`LibraryCluster`] the
+//! library in the test's process. Either way the workers are real processes and the clients
+//! ([`client`]) real sockets. Both write what happens into a [`Log`], on which a test waits;
+//! nothing here ever sleeps for a time and hopes.
+//!
+//! Each cluster has a mark in its environment that all its offspring inherit, so that after
+//! the end whatever still runs is found, whoever its parent is by then. The end of every
+//! cluster also compares descriptors with the beginning.
+
+pub mod client;
+mod cluster;
+mod home;
+mod library;
+mod log;
+pub mod processes;
+mod programs;
+mod wait;
+
+use std::time::Duration;
+
+pub use cluster::{Finished, Launch, TestCluster};
+pub use home::Home;
+pub use library::LibraryCluster;
+pub use log::{Log, number, text, worker};
+pub use programs::program;
+pub use wait::{wait_for, wait_until};
+
+/// How long anything may take that a test waits for, before it counts as never.
+///
+/// Nothing here takes a second on an idle machine. The rest is for one on which many tests
+/// run at once; only a test that fails waits so long.
+pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,42 @@
+//! Waiting for a condition, with a deadline.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+
+/// How long to leave the processor to what is waited for: short beside a process's start.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+///
+/// At the deadline, naming `what` never came about.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "never came about: {what}");
+        pause();
+    }
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// At the deadline, naming `what` never came about.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between two looks at a condition; what no event tells of (/proc) must be polled"
+)]
+fn pause() {
+    thread::sleep(BETWEEN_LOOKS);
+}
