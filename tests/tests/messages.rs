@@ -1,7 +1,5 @@
 //! Messages between the master's program and its workers, both ways and from one to all.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
-
 use maitred::{MESSAGE_MAX, SendError, Worker};
 use maitred_tests::harness::LibraryCluster;
 use serde_json::json;

@@ -22,21 +22,36 @@ pub struct Launch {
 impl Launch {
     /// Starts with `maitred` and these arguments.
     pub fn new<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
+        Self::other([program("maitred")]).with(arguments)
+    }
+
+    /// Starts with any program, which then starts `maitred`.
+    pub fn other<A: AsRef<OsStr>>(words: impl IntoIterator<Item = A>) -> Self {
+        let words = words.into_iter().map(|word| word.as_ref().to_owned());
         Self {
-            words: std::iter::once(program("maitred").into())
-                .chain(arguments)
-                .collect(),
+            words: words.collect(),
             home: Home::new(),
         }
     }
 
     /// Starts with `maitred run`, events as JSON, and these further arguments.
     pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut launch = Self::new(["run", "--events", "json"]);
+        Self::new(["run", "--events", "json"]).with(arguments)
+    }
+
+    /// Starts with so many demo workers, on a port of their own.
+    #[must_use]
+    pub fn demo(workers: usize) -> Self {
+        let workers = workers.to_string();
+        Self::run(["--listen", "127.0.0.1:0", "-i", &workers])
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn with<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
-        launch.words.extend(arguments);
-        launch
+        self.words.extend(arguments);
+        self
     }
 
     /// Puts a program before it that starts it in another way: `unshare`, `setpriv`.
@@ -47,15 +62,7 @@ impl Launch {
         self
     }
 
-    /// Adds an argument that lies in the cluster's own directory.
-    #[must_use]
-    pub fn in_home(mut self, option: &str, name: &str) -> Self {
-        self.words.push(option.into());
-        self.words.push(self.home.join(name).into());
-        self
-    }
-
-    /// Returns the cluster's own directory.
+    /// Returns the directory that the cluster will have.
     #[must_use]
     pub fn home(&self) -> &Home {
         &self.home
@@ -160,22 +167,7 @@ impl TestCluster {
     /// If they do not come up.
     #[must_use]
     pub fn demo(workers: usize) -> Self {
-        Self::demo_with(workers, [] as [&str; 0])
-    }
-
-    /// As [`demo`](Self::demo), with further arguments of `maitred run`.
-    ///
-    /// # Panics
-    ///
-    /// If they do not come up.
-    pub fn demo_with<A: AsRef<OsStr>>(
-        workers: usize,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Self {
-        let mut all: Vec<OsString> = ["--listen", "127.0.0.1:0", "-i"].map(Into::into).to_vec();
-        all.push(workers.to_string().into());
-        all.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
-        Launch::run(all).ready()
+        Launch::demo(workers).ready()
     }
 
     /// Returns what it has said so far.
@@ -241,13 +233,23 @@ impl TestCluster {
         processes::signal(self.pid(), signal);
     }
 
+    /// As [`end`](Self::end), for tests that want nothing of what it leaves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end well.
+    pub fn stop(self) {
+        drop(self.end());
+    }
+
     /// Asks the master to end, and asserts that it does so in good order: every descriptor
     /// that came with the load is gone before, exit code 0, and nothing left after.
     ///
     /// # Panics
     ///
     /// If it does not.
-    pub fn stop(self) {
+    #[must_use]
+    pub fn end(self) -> Finished {
         if let Some(descriptors) = self.descriptors {
             wait_until("as few descriptors in the master as at the start", || {
                 processes::descriptors(self.pid()) == Some(descriptors)
@@ -256,6 +258,7 @@ impl TestCluster {
         self.signal(Signal::TERM);
         let finished = self.finish();
         assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+        finished
     }
 
     /// Waits until the master has ended by itself, and asserts that nothing is left.

@@ -1,5 +1,7 @@
 //! A place of its own for each cluster, and the mark by which its processes are known.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +20,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes one. It is readable for everyone, since some tests run as nobody.
+    /// Makes one, for everyone to use: some tests run as nobody.
     ///
     /// # Panics
     ///
@@ -35,6 +37,8 @@ impl Home {
             .prefix("maitred-test-")
             .tempdir()
             .expect("the system grants a directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777))
+            .expect("the directory is this process's own");
         Self {
             directory,
             mark: format!("{}-{number}", process::id()),

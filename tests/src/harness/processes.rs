@@ -38,6 +38,13 @@ pub fn state(pid: u32) -> Option<char> {
     Some(stat(pid)?.state)
 }
 
+/// Returns the name of a process's program, cut to 15 characters by the kernel.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 struct Stat {
     state: char,
     parent: u32,

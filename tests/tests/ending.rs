@@ -1,0 +1,107 @@
+//! How a run ends: in good order, in haste, by force.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::net::SocketAddr;
+
+use maitred_tests::harness::client::Client;
+use maitred_tests::harness::{Launch, TestCluster, processes};
+use rustix::process::Signal;
+
+/// Connects and asks, and leaves the answer for later.
+fn asked(address: SocketAddr, path: &str) -> Client {
+    let mut client = Client::connect(address).unwrap();
+    client.ask(path, "close").unwrap();
+    client
+}
+
+/// Signals the master while 50 clients wait for answers; all of them must come.
+fn assert_drains_on(signal: Signal) {
+    let cluster = TestCluster::demo(4);
+    let address = cluster.address();
+    let mut clients: Vec<Client> = (0..50).map(|_| asked(address, "/sleep?ms=500")).collect();
+    // Some are served by now, some wait in channels, some in the backlog.
+    cluster.signal(signal);
+    for client in &mut clients {
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    assert!(Client::connect(address).is_err(), "the door is closed");
+    for exit in finished.log.named("exit") {
+        assert_eq!(
+            (&exit["code"], &exit["exited_after_disconnect"]),
+            (&0.into(), &true.into())
+        );
+    }
+}
+
+#[test]
+fn sigterm_drains_what_was_asked_before() {
+    assert_drains_on(Signal::TERM);
+}
+
+#[test]
+fn sigint_drains_what_was_asked_before() {
+    assert_drains_on(Signal::INT);
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let cluster = TestCluster::demo(2);
+    let mut client = asked(cluster.address(), "/sleep?ms=600000");
+    cluster.signal(Signal::TERM);
+    cluster.log().wait("shutting_down", |_| true);
+    cluster.signal(Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(128 + 15), "{}", finished.log.story());
+    client.answer().expect_err("what was served is cut");
+}
+
+#[test]
+fn what_is_not_done_at_the_drain_deadline_is_cut_and_reported() {
+    let cluster = Launch::demo(2).with(["--drain-timeout", "300ms"]).ready();
+    let mut client = asked(cluster.address(), "/sleep?ms=600000");
+    cluster.signal(Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(1), "{}", finished.log.story());
+    assert_eq!(finished.log.named("cut_at_deadline").len(), 1);
+    client.answer().expect_err("it was cut");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_end() {
+    let cluster = Launch::demo(2).with(["--keepalive-grace", "100ms"]).ready();
+    let mut client = Client::connect(cluster.address()).unwrap();
+    client.get("/").unwrap();
+    cluster.signal(Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    client.answer().expect_err("it was closed");
+}
+
+#[test]
+fn workers_end_by_themselves_when_the_master_is_killed() {
+    let cluster = TestCluster::demo(4);
+    cluster.signal(Signal::KILL);
+    // That nothing is left is asserted there.
+    assert_eq!(cluster.finish().code, None);
+}
+
+#[test]
+fn a_worker_that_is_killed_takes_its_offspring_with_it() {
+    let worker = maitred_tests::harness::program("test_worker");
+    let script = format!("sleep 1000 & exec {} tcp:127.0.0.1:0", worker.display());
+    let cluster = Launch::run(["-i", "1", "sh", "--", "-c", &script]).ready();
+    let (_, &pid) = cluster.workers().first_key_value().unwrap();
+    assert_eq!(processes::children(pid).len(), 1, "its `sleep`");
+    processes::signal(pid, Signal::KILL);
+    cluster.log().wait_count("ready", 1);
+    cluster.log().wait_count("exit", 1);
+    cluster.wait_for_workers(1);
+    // The master, the new worker and the new worker's `sleep`.
+    maitred_tests::harness::wait_until("the end of the old one's offspring", || {
+        processes::of(cluster.home()).len() == 3
+    });
+    cluster.stop();
+}

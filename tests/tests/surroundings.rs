@@ -1,0 +1,117 @@
+//! Places where a master is not just one process of many: pid 1, and an ordinary user's.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::fs;
+
+use maitred_tests::harness::client::get;
+use maitred_tests::harness::{Home, Launch, processes, program, wait_for, wait_until};
+use rustix::process::{Signal, geteuid};
+
+/// A port below those that everyone may bind, by the kernel's default.
+const PRIVILEGED: &str = "0.0.0.0:42";
+/// `errno(3)` of an address that this user may not have.
+const EACCES: i32 = 13;
+
+/// Returns the words that start a program as an ordinary user, in a network of its own: there
+/// the kernel's default holds (containers like to lower it).
+fn as_ordinary_user() -> &'static [&'static str] {
+    if geteuid().is_root() {
+        let nobody = &[
+            "unshare",
+            "--net",
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--inh-caps=-all",
+        ];
+        return nobody;
+    }
+    &["unshare", "--user", "--net"]
+}
+
+/// Returns the words that start a program as the first process of a pid namespace.
+fn as_first_process() -> Vec<&'static str> {
+    let mut words = vec!["unshare", "--pid", "--fork", "--mount-proc"];
+    if !geteuid().is_root() {
+        words.extend(["--user", "--map-root-user"]);
+    }
+    words
+}
+
+/// Copies a program to where every user may run it.
+fn public(home: &Home, name: &str) -> String {
+    let copy = home.join(name);
+    fs::copy(program(name), &copy).unwrap();
+    copy.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_port_that_an_ordinary_user_may_not_have_is_refused() {
+    let home = Home::new();
+    let maitred = public(&home, "maitred");
+    let words = [
+        as_ordinary_user(),
+        &[&maitred, "run", "--listen", PRIVILEGED],
+    ]
+    .concat();
+    let finished = Launch::other(words).finish();
+    assert_eq!(finished.code, Some(2), "{}", finished.log.story());
+    let lines = finished.log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains(PRIVILEGED) && lines[0].contains("ermission"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_worker_that_asks_for_such_a_port_is_told_eacces_and_the_master_lives() {
+    let home = Home::new();
+    let (maitred, worker) = (public(&home, "maitred"), public(&home, "test_worker"));
+    let wish = format!("tcp:{PRIVILEGED}");
+    let run = [
+        &maitred,
+        "run",
+        "--events",
+        "json",
+        "-i",
+        "1",
+        &worker,
+        "--",
+        &wish,
+        "tcp:0.0.0.0:0",
+    ];
+    let cluster = Launch::other([as_ordinary_user(), &run].concat()).ready();
+    let failed = cluster.log().wait("listen_failed", |_| true);
+    assert_eq!(failed["errno"], EACCES);
+    let told = cluster.log().wait("message", |_| true);
+    assert_eq!(told["message"]["outcomes"][0]["errno"], EACCES);
+    cluster.stop();
+}
+
+#[test]
+fn a_first_process_serves_reaps_orphans_and_heeds_signals() {
+    let worker = program("test_worker");
+    // The inner shell ends at once, so that its `sleep` becomes the first process's child.
+    let script = format!("(sleep 1000 &); exec {} tcp:127.0.0.1:0", worker.display());
+    let launch = Launch::run(["-i", "1", "sh", "--", "-c", &script]);
+    let cluster = launch.through(as_first_process()).ready();
+    get(cluster.address(), "/").unwrap();
+
+    let master = *processes::children(cluster.pid()).first().unwrap();
+    let orphan = wait_for("an orphan", || {
+        let is_orphan = |pid: &u32| processes::name(*pid).is_some_and(|name| name == "sleep");
+        processes::children(master).into_iter().find(is_orphan)
+    });
+    processes::signal(orphan, Signal::KILL);
+    wait_until("the orphan is reaped", || {
+        processes::state(orphan).is_none()
+    });
+    get(cluster.address(), "/").unwrap();
+
+    processes::signal(master, Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+}
