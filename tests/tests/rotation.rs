@@ -8,10 +8,14 @@ use std::thread;
 
 use maitred::WorkerId;
 use maitred_tests::harness::client::{Answer, Client, get, per_worker};
-use maitred_tests::harness::{Launch, TestCluster};
+use maitred_tests::harness::{Launch, TestCluster, processes};
 use serde_json::Value;
 
-/// How uneven it may be when many clients ask at once: measured are 5 to 10 per cent.
+/// How uneven it may be when many clients ask at once.
+///
+/// A full worker is passed over, so the kernel's scheduler has a say, too. Measured on one
+/// processor are 1 to 3 per cent, whatever else runs there; on several it depends on what
+/// else runs on which.
 const SPREAD_MAX: f64 = 0.15;
 
 fn ask(address: SocketAddr, times: usize) -> Vec<Answer> {
@@ -35,6 +39,13 @@ fn least_and_most(counts: &BTreeMap<WorkerId, usize>) -> (usize, usize) {
         *counts.values().min().unwrap(),
         *counts.values().max().unwrap(),
     )
+}
+
+/// Returns (max − min) / mean.
+fn spread(counts: &BTreeMap<WorkerId, usize>) -> f64 {
+    let (least, most) = least_and_most(counts);
+    let mean = counts.values().sum::<usize>() as f64 / counts.len() as f64;
+    (most - least) as f64 / mean
 }
 
 #[test]
@@ -74,31 +85,42 @@ fn four_hundred_connections_one_after_another_differ_by_one_at_most() {
 
 #[test]
 fn many_at_once_are_spread_evenly_and_each_handoff_went_to_the_head() {
-    const CLIENTS: usize = 64;
-    const EACH: usize = 50;
     let launch = Launch::demo(4);
     let record = launch.home().join("record");
     let cluster = launch
         .with(["--trace".as_ref(), record.as_os_str()])
+        .through(["taskset", "-c", &processes::first_processor()])
         .ready();
-    let answers = ask_at_once(cluster.address(), CLIENTS, EACH);
+    let answers = ask_at_once(cluster.address(), 64, 50);
     let counts = per_worker(&answers);
-    let (least, most) = least_and_most(&counts);
-    let mean = answers.len() as f64 / counts.len() as f64;
-    assert!((most - least) as f64 / mean < SPREAD_MAX, "{counts:?}");
+    assert!(spread(&counts) < SPREAD_MAX, "{counts:?}");
     let finished = cluster.end();
 
     let replay = Launch::new(["replay".as_ref(), "--json".as_ref(), record.as_os_str()]).finish();
     assert_eq!(replay.code, Some(0), "{}", replay.log.story());
     let verdict: Value = serde_json::from_str(&replay.log.lines()[0]).unwrap();
     assert_eq!(verdict["every_handoff_went_to_the_head"], true, "{verdict}");
-    assert_eq!(verdict["accepted"], CLIENTS * EACH, "{verdict}");
-    assert_eq!(verdict["released"], CLIENTS * EACH, "{verdict}");
+    assert_eq!(verdict["accepted"], answers.len(), "{verdict}");
+    assert_eq!(verdict["released"], answers.len(), "{verdict}");
     for (worker, count) in counts {
         let share = &verdict["per_worker"][worker.0.to_string()];
         assert_eq!(share["released"], count, "the record and the clients agree");
     }
     drop(finished);
+}
+
+#[test]
+fn many_at_once_differ_by_one_at_most_while_every_worker_has_room() {
+    // Far more room than there are clients, so that nobody is ever passed over. (Not just as
+    // much: a client may have its answer, and come again, before the master has read the ack.)
+    let cluster = Launch::demo(4).with(["--window", "64"]).ready();
+    let answers = ask_at_once(cluster.address(), 16, 100);
+    assert_eq!(
+        least_and_most(&per_worker(&answers)),
+        (400, 400),
+        "1600 in all"
+    );
+    cluster.stop();
 }
 
 #[test]

@@ -45,6 +45,22 @@ pub fn name(pid: u32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
+/// Returns the number of the first processor that this process may use.
+///
+/// # Panics
+///
+/// If `/proc` is not mounted.
+#[must_use]
+pub fn first_processor() -> String {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .expect("the kernel says where a process may run");
+    let first = allowed.trim().split([',', '-']).next();
+    first.expect("it may run somewhere").to_owned()
+}
+
 struct Stat {
     state: char,
     parent: u32,
