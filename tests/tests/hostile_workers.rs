@@ -9,8 +9,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Duration;
 
-use maitred::Worker;
+use maitred::{Limits, Outcome, Settings, Worker};
 use maitred_core::dispatch::WorkerSnapshot;
 use maitred_tests::harness::client;
 use maitred_tests::harness::{LibraryCluster, number, text, wait_for, wait_until};
@@ -225,4 +226,48 @@ fn a_worker_that_never_greets_does_not_hold_up_the_end() {
     let log = cluster.log().clone();
     cluster.stop();
     assert_eq!(log.wait("exit", |_| true)["worker"], mute.id().0);
+}
+
+/// A cluster that gives its workers little time to leave.
+fn impatient() -> LibraryCluster {
+    let limits = Limits {
+        drain_timeout: Duration::from_millis(200),
+        kill_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    LibraryCluster::with(|_| Settings::new().limits(limits))
+}
+
+#[test]
+fn a_worker_that_does_not_leave_is_made_to() {
+    let cluster = impatient();
+    let (stubborn, address) = cluster.fork_listening("hostile_worker", &["stubborn"]);
+    assert_serves(&stubborn, address);
+    let log = cluster.log().clone();
+    cluster.stop_as(&Outcome::Cut);
+    assert_eq!(log.named("cut_at_deadline").len(), 1);
+}
+
+#[test]
+fn a_connection_that_is_never_acked_does_not_hold_up_the_end() {
+    let cluster = impatient();
+    let (hostile, address) = cluster.fork_listening("hostile_worker", &["never-ack"]);
+    let client = thread::spawn(move || client::get(address, "/"));
+    wait_until("a connection in flight to it", || {
+        standing_of(&hostile, &cluster).in_flight == 1
+    });
+    cluster.stop_as(&Outcome::Cut);
+    assert_lost(client.join().unwrap());
+}
+
+#[test]
+fn a_connection_that_is_never_taken_does_not_hold_up_the_end() {
+    let cluster = impatient();
+    let (hostile, address) = cluster.fork_listening("hostile_worker", &["reject"]);
+    let client = thread::spawn(move || client::get(address, "/"));
+    wait_until("a connection that it rejected", || {
+        standing_of(&hostile, &cluster).rejected == 1
+    });
+    cluster.stop_as(&Outcome::Cut);
+    assert_lost(client.join().unwrap());
 }

@@ -66,7 +66,7 @@ async fn work(mode: &str, address: SocketAddr) -> Result<()> {
                     guest.serve(&end)?;
                 }
             }
-            MasterToWorker::Disconnect => return Ok(()),
+            MasterToWorker::Disconnect if mode != "stubborn" => return Ok(()),
             _ => {}
         }
     }
@@ -123,7 +123,7 @@ impl Guest {
 /// Does what the mode asks for; returns whether it shall do so with the next one, too.
 async fn misbehave(mode: &str, end: &WorkerEnd, guest: &Guest) -> Result<bool> {
     match mode {
-        "honest" => return Ok(false),
+        "honest" | "stubborn" => return Ok(false),
         "garbage" => send_raw(end, &[0xff; 100])?,
         "descriptors" => return send_descriptor(end, guest),
         "ack-unknown" => end.ack(HandoffId(u64::MAX))?,

@@ -157,12 +157,21 @@ impl LibraryCluster {
     /// # Panics
     ///
     /// If they do.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_as(&Outcome::Done);
+    }
+
+    /// As [`stop`](Self::stop), for a cluster that does not end so well.
+    ///
+    /// # Panics
+    ///
+    /// If it ends in another way, or something is left.
+    pub fn stop_as(mut self, expected: &Outcome) {
         let outcome = self.wait(self.cluster().shutdown());
         let writer = self.writer.take().expect("the cluster ends once");
         self.wait(writer)
             .expect("the events are written down to the last");
-        assert_eq!(outcome, Outcome::Done, "{}", self.log.story());
+        assert_eq!(&outcome, expected, "{}", self.log.story());
         self.close();
         processes::assert_none_left(&self.home);
         let descriptors = self.descriptors;
