@@ -74,43 +74,44 @@ fn what_a_stopped_worker_was_handed_is_answered_by_others_once_it_is_killed() {
 }
 
 #[test]
-fn killing_workers_under_load_loses_none_that_was_not_acked() {
+fn killing_workers_under_load_costs_what_they_had_acked_and_no_more() {
     const KILLS: usize = 5;
+    const CLIENTS: usize = 8;
     let cluster = TestCluster::demo(4);
     let (address, running) = (cluster.address(), Arc::new(()));
+    let answered = Arc::new(AtomicUsize::new(0));
     let load = |_| {
-        let running = Arc::downgrade(&running);
+        let (running, answered) = (Arc::downgrade(&running), answered.clone());
         thread::spawn(move || {
-            let (mut answers, mut failures) = (0, 0);
+            let mut failures = 0;
             while running.strong_count() > 0 {
                 match get(address, "/") {
-                    Ok(_) => answers += 1,
+                    Ok(_) => drop(answered.fetch_add(1, Ordering::SeqCst)),
                     Err(_) => failures += 1,
                 }
             }
-            (answers, failures)
+            failures
         })
     };
-    let clients: Vec<_> = (0..8).map(load).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(load).collect();
     for kill in 1..=KILLS {
+        let before = answered.load(Ordering::SeqCst);
+        wait_until("a load", || {
+            answered.load(Ordering::SeqCst) > before + 10 * CLIENTS
+        });
         let (_, &pid) = cluster.workers().first_key_value().unwrap();
         processes::signal(pid, Signal::KILL);
         cluster.log().wait_count("exit", kill);
         cluster.wait_for_workers(4);
     }
     drop(running);
-    let results: Vec<(usize, usize)> = clients
+    let failures: usize = clients
         .into_iter()
         .map(|client| client.join().unwrap())
-        .collect();
-    let answers: usize = results.iter().map(|(answers, _)| answers).sum();
-    let failures: usize = results.iter().map(|(_, failures)| failures).sum();
-    // Only what a worker had acked dies with it. It serves one at a time and at once, so that
-    // this is one or two of the eight clients' connections, each time.
-    assert!(
-        failures <= 2 * KILLS,
-        "{failures} failed, {answers} were answered"
-    );
-    assert!(answers > 50 * KILLS, "there was a load: {answers}");
+        .sum();
+    // Of eight clients a worker serves two at a time on the average. (That none is lost which
+    // was not acked is shown by the tests that know which were: with stopped workers here,
+    // and with hostile ones.)
+    assert!(failures <= KILLS * CLIENTS / 2, "{failures} failed");
     cluster.stop();
 }

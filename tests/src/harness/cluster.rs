@@ -89,7 +89,7 @@ impl Launch {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("start {:?}: {error}", self.words));
-        let log = Log::default();
+        let log = Log::new(2);
         let readers = vec![
             read(master.stdout.take(), log.clone()),
             read(master.stderr.take(), log.clone()),
@@ -134,6 +134,7 @@ fn read(stream: Option<impl Read + Send + 'static>, log: Log) -> JoinHandle<()> 
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             log.push_line(&line);
         }
+        log.writer_is_done();
     })
 }
 

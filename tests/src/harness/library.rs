@@ -51,7 +51,7 @@ impl LibraryCluster {
         drop(runtime());
         let descriptors = processes::own_descriptors();
         let home = Home::new();
-        let (runtime, log) = (runtime(), Log::default());
+        let (runtime, log) = (runtime(), Log::new(1));
         let (name, value) = home.mark();
         let settings = settings(&home).env(name, value);
         let cluster = Cluster::setup_primary(settings).expect("these settings are good");
@@ -206,6 +206,7 @@ async fn write_down(mut events: maitred::Events, log: Log) {
     while let Some(event) = events.next().await {
         log.push(written(&event));
     }
+    log.writer_is_done();
 }
 
 /// Returns an event as the command line writes it.
