@@ -66,7 +66,12 @@ async fn keep_up(cluster: &Cluster) -> Result<(), ClusterError> {
 async fn worker() -> io::Result<()> {
     let listener = maitred_worker::listen(address("127.0.0.1:5000")).await?;
     println!("worker {} listens on {}", id(), listener.local_addr()?);
-    Server::new(answer).serve(listener).await
+    Server::new(answer).serve(listener).await?;
+    // All is served, but is it also said that we leave? Without that it would look like a death.
+    if let Some(worker) = maitred_worker::worker().await? {
+        worker.disconnected().await;
+    }
+    Ok(())
 }
 
 async fn answer(request: Request, response: Response) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! The clients: one request, one connection, one answer.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use crate::DEADLINE;
 
@@ -12,6 +14,20 @@ pub(crate) fn get(address: &str, path: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     assert!(head.starts_with("HTTP/1.1 200"), "GET {path}: {answer:?}");
     body.trim_end().to_owned()
+}
+
+/// Asks until so many processes have answered, and returns them.
+///
+/// A worker may say that it listens a moment before its master has heard it, so who counts
+/// turns begins when everybody has had one.
+pub(crate) fn meet(address: &str, count: usize) -> BTreeSet<i32> {
+    let until = Instant::now() + DEADLINE;
+    let mut met = BTreeSet::new();
+    while met.len() < count {
+        assert!(Instant::now() < until, "only {met:?} answered, of {count}");
+        met.insert(number(&get(address, "/")));
+    }
+    met
 }
 
 /// Returns whatever comes in answer to a GET, which may be nothing.

@@ -1,8 +1,10 @@
 //! Lessons that are primary and workers in one file.
 
+use std::collections::BTreeSet;
+
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::{get, number, try_get};
+use crate::client::{get, meet, number, try_get};
 use crate::processes::{await_end, children};
 use crate::program::Program;
 
@@ -23,20 +25,15 @@ fn http_cluster_gives_each_connection_to_the_next_worker() {
     for _ in 0..workers {
         address = program.after(" listens on ");
     }
-    let mut pids: Vec<i32> = children(program.pid());
     let count = usize::try_from(workers).unwrap();
-    let turns: Vec<i32> = (0..3 * count)
-        .map(|_| number(&get(&address, "/")))
-        .collect();
+    let pids = BTreeSet::from_iter(children(program.pid()));
+    assert_eq!(meet(&address, count), pids);
+    let ask = |_| number(&get(&address, "/"));
+    let turns: Vec<i32> = (0..3 * count).map(ask).collect();
     // Everybody has a turn, and then the turns repeat.
-    let mut first = turns[..count].to_vec();
-    first.sort_unstable();
-    pids.sort_unstable();
-    assert_eq!(first, pids);
-    assert!(
-        turns.windows(count + 1).all(|turn| turn[0] == turn[count]),
-        "{turns:?}"
-    );
+    assert_eq!(BTreeSet::from_iter(turns[..count].iter().copied()), pids);
+    let mut repeats = turns.windows(count + 1);
+    assert!(repeats.all(|turn| turn[0] == turn[count]), "{turns:?}");
     program.stop();
 }
 
@@ -71,8 +68,7 @@ fn crash_and_respawn_replaces_who_died_and_not_who_left() {
     );
     let successor = program.line(" listens on ");
     // The successor takes its turn with the survivor.
-    let turns: Vec<i32> = (0..4).map(|_| number(&get(&address, "/"))).collect();
-    assert!(turns.contains(&number(&successor)), "{turns:?}");
+    assert!(meet(&address, 2).contains(&number(&successor)));
 
     let leaver = number(&get(&address, "/leave"));
     program.line(&format!("left, pid {leaver}: it is not replaced"));

@@ -3,6 +3,9 @@
 //! Each test starts a built example on a port of the kernel's choice, uses it, stops it with
 //! a signal, and makes sure that it ended well and that no process of its is left. Lessons
 //! that are workers run twice: alone, and under a master that lives in the test.
+//!
+//! `cargo test -p maitred-examples` builds the examples first. With `--test lessons` it does
+//! not, and what is tested may be old.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
