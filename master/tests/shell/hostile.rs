@@ -74,6 +74,12 @@ fn listening_where_it_was_not_granted_is_a_breach() {
 }
 
 #[test]
+fn who_asks_for_sockets_without_taking_them_is_stopped() {
+    // Each reply holds a descriptor of the master's until the channel takes it.
+    punishes("grab", "it does not read its channel");
+}
+
+#[test]
 fn a_flood_of_messages_starves_nobody() {
     play(|| async {
         let mut stage = Stage::new(settings());

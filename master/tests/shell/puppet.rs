@@ -177,7 +177,7 @@ impl Puppet {
             "leave" => self.send(&WorkerToMaster::ExitedAfterDisconnect).await,
             "start" => self.start_a_child().await,
             "exit" => return Some(object.parse().unwrap()),
-            "misbehave" => return self.misbehave(object).await,
+            "misbehave" => self.misbehave(object).await,
             "echo" => self.say(object).await,
             "flood" => self.flood(object.parse().unwrap()).await,
             "deaf" => std::future::pending().await,
@@ -237,7 +237,7 @@ impl Puppet {
     }
 
     /// Breaks the protocol in one way or another.
-    async fn misbehave(&mut self, how: &str) -> Option<i32> {
+    async fn misbehave(&mut self, how: &str) {
         match how {
             "garbage" => self.send_raw(b"\xff\xff\xff no message at all", None),
             "hello" => self.end.hello().unwrap(),
@@ -251,9 +251,17 @@ impl Puppet {
                 let server = ServerId(77);
                 self.send(&WorkerToMaster::Listening { server }).await;
             }
+            "grab" => {
+                let any = "127.0.0.1:0".parse().unwrap();
+                // Servers are numbered, and number 1 is the one that all listen on.
+                for server in 2..1000 {
+                    self.query(ListenAddress::Udp(any)).await;
+                    let server = ServerId(server);
+                    self.send(&WorkerToMaster::Close { server }).await;
+                }
+            }
             other => panic!("nobody taught it {other}"),
         }
-        None
     }
 
     fn send_raw(&self, bytes: &[u8], descriptor: Option<&UnixStream>) {
