@@ -130,7 +130,8 @@ impl sealed::Sealed for UnixStream {
 
     fn local(bound: &BoundAddress) -> io::Result<tokio::net::unix::SocketAddr> {
         match bound {
-            BoundAddress::Unix(path) => unix_address(path),
+            // A path longer than an address holds was bound by another way; it has no such form.
+            BoundAddress::Unix(path) => unix_address(path).or_else(|_| unix_address(Path::new(""))),
             BoundAddress::Ip(address) => Err(wrong_kind(&address.to_string(), "Unix")),
         }
     }

@@ -413,6 +413,29 @@ fn a_connection_that_every_worker_rejected_twice_is_refused() {
 }
 
 #[test]
+fn a_connection_that_one_worker_rejects_for_ever_is_refused_while_the_other_rests() {
+    let mut house = house(&[1, 1]);
+    let mut effects = tell(&mut house, accepted(0));
+    let mut handoffs = 0;
+    while let Some(Effect::HandOff {
+        handoff, worker, ..
+    }) = effects.first()
+    {
+        let rejected = Input::Rejected {
+            worker: *worker,
+            handoff: *handoff,
+        };
+        handoffs += 1;
+        assert!(handoffs < 1000, "it goes round for ever");
+        effects = tell(&mut house, rejected);
+        if effects.is_empty() {
+            effects = tell(&mut house, Ready(W[2]));
+        }
+    }
+    assert_eq!(effects, [refuse(0, RefusalReason::RejectedByAll)]);
+}
+
+#[test]
 fn the_rejects_of_a_draining_worker_do_not_count() {
     check(
         &mut house(&[1, 1]),

@@ -22,6 +22,13 @@ const DEATHS_MAX: u8 = 3;
 /// Once is not enough: a worker that was full a moment ago may have room by now.
 const REJECTS_MAX: u8 = 2;
 
+/// How often one worker alone may reject a connection before it is refused.
+///
+/// While the others rest, one that says `Ready` and rejects would be sent the same connection
+/// for ever. A worker that is honestly short of something pauses 50 ms before it says `Ready`
+/// again, so it gets there in 12 seconds, when most clients have left; a broken one at once.
+const REJECTS_OF_ONE_MAX: u8 = 250;
+
 /// A connection that the master answers for, pending or in flight.
 ///
 /// Made when it is accepted and dropped when it is released or refused. In between it moves,
@@ -66,6 +73,11 @@ impl HeldConnection {
         self.rejects.retain(|worker, _| rotation.contains(worker));
     }
 
+    fn is_rejected_for_good(&self) -> bool {
+        let mut counts = self.rejects.values();
+        counts.any(|&count| count >= REJECTS_OF_ONE_MAX)
+    }
+
     /// Returns why this connection should not be tried again, if so.
     pub(super) fn poisoned(&self, rotation: &BTreeSet<WorkerId>) -> Option<RefusalReason> {
         let is_rejected_by = |worker| {
@@ -76,7 +88,9 @@ impl HeldConnection {
         if self.deaths >= DEATHS_MAX {
             Some(RefusalReason::WorkersDied)
         // An empty rotation has rejected nothing: all workers may just be restarting.
-        } else if !rotation.is_empty() && rotation.iter().all(is_rejected_by) {
+        } else if self.is_rejected_for_good()
+            || !rotation.is_empty() && rotation.iter().all(is_rejected_by)
+        {
             Some(RefusalReason::RejectedByAll)
         } else {
             None

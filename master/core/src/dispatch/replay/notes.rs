@@ -199,7 +199,9 @@ impl Model {
             RefusalReason::ServerClosed
         } else if connection.deaths >= 3 {
             RefusalReason::WorkersDied
-        } else if !rotation.is_empty() && rotation.iter().all(|&worker| rejects(worker) >= 2) {
+        } else if rotation.iter().any(|&worker| rejects(worker) >= 250)
+            || !rotation.is_empty() && rotation.iter().all(|&worker| rejects(worker) >= 2)
+        {
             RefusalReason::RejectedByAll
         } else {
             self.report.requeued += 1;
