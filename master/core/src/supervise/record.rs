@@ -31,7 +31,10 @@ pub struct Record {
     pub was_ready: bool,
     /// Whether it leaves because it, or the master, wanted so: Node's word for it.
     pub exited_after_disconnect: bool,
-    /// Whether the master makes it end, so that its exit says nothing about the program.
+    /// Whether somebody asked the master to make it end, so that its exit says nothing about
+    /// the program. A kill that the program brought about itself (it broke the protocol, or
+    /// closed its channel and stayed) counts like any exit: it would happen to the successor
+    /// too, and without backoff for ever.
     pub(super) ended_by_master: bool,
     /// When it climbs the next rung.
     deadline: Option<Instant>,
