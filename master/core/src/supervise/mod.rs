@@ -1,5 +1,7 @@
 //! Decides which worker process should be alive.
 
+#[cfg(test)]
+mod behaviour;
 mod exit;
 mod fact;
 mod limits;

@@ -1,0 +1,203 @@
+//! How it all ends.
+
+use super::*;
+
+#[test]
+fn first_the_servers_then_the_workers_then_the_finish() {
+    let mut scene = ready(2);
+    scene.check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (100, ServersClosed, &[drain(1), drain(2)]),
+        (200, ChannelClosed(W[1]), &[]),
+        (300, crashed(1), &[left(1, 0)]),
+        (400, crashed(2), &[left(2, 1), Finish(Outcome::Done)]),
+    ]);
+    assert_eq!(scene.supervisor.deadline(), None);
+}
+
+#[test]
+fn what_nobody_works_for_finishes_at_once() {
+    idle().check(&[(0, ShutdownAsked, &[Finish(Outcome::Done)])]);
+}
+
+#[test]
+fn a_backoff_does_not_outlive_the_wish_to_end() {
+    let mut scene = started(1);
+    scene.tell(0, crashed(1));
+    scene.check(&[(50, ShutdownAsked, &[Finish(Outcome::Done)])]);
+    assert_eq!(scene.slots(), [(0, SlotState::Stopped)]);
+}
+
+#[test]
+fn errored_slots_do_not_hold_up_the_end() {
+    let limits = Limits {
+        max_boot_failures: 1,
+        ..LIMITS
+    };
+    let mut scene = Scene::new(limits, false);
+    scene.tell(0, ScaleAsked(1));
+    scene.tell(0, crashed(1));
+    scene.check(&[(1, ShutdownAsked, &[Finish(Outcome::Done)])]);
+}
+
+#[test]
+fn a_second_shutdown_changes_nothing() {
+    ready(2).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (10_000, ShutdownAsked, &[]),
+        (20_000, ServersClosed, &[drain(1), drain(2)]),
+        (21_000, ShutdownAsked, &[]),
+        (22_000, ServersClosed, &[]),
+        (22_000, crashed(1), &[left(1, 0)]),
+        (30_000, Tick, &[cut(2), signal(2, SIGTERM)]),
+        (31_000, crashed(2), &[left(2, 1), Finish(Outcome::Cut)]),
+        (32_000, ShutdownAsked, &[]),
+    ]);
+}
+
+#[test]
+fn the_servers_and_the_workers_share_one_deadline() {
+    ready(2).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (20_000, ServersClosed, &[drain(1), drain(2)]),
+        (29_999, Tick, &[]),
+        (
+            30_000,
+            Tick,
+            &[cut(1), signal(1, SIGTERM), cut(2), signal(2, SIGTERM)],
+        ),
+        (35_000, Tick, &[signal(1, SIGKILL), signal(2, SIGKILL)]),
+        (35_001, crashed(1), &[left(1, 0)]),
+        (35_002, crashed(2), &[left(2, 1), Finish(Outcome::Cut)]),
+    ]);
+}
+
+#[test]
+fn servers_that_are_not_closed_in_time_are_not_waited_for() {
+    ready(1).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (29_999, Tick, &[]),
+        (30_000, Tick, &[drain(1), cut(1), signal(1, SIGTERM)]),
+        (30_001, ServersClosed, &[]),
+        (30_002, crashed(1), &[left(1, 0), Finish(Outcome::Cut)]),
+    ]);
+}
+
+#[test]
+fn servers_that_close_unasked_end_nothing() {
+    let mut scene = ready(1);
+    scene.check(&[(0, ServersClosed, &[]), (1, ScaleAsked(2), &[spawn(2, 1)])]);
+}
+
+#[test]
+fn a_drain_that_began_before_keeps_its_own_nearer_deadline() {
+    ready(1).check(&[
+        (0, DisconnectAsked(W[1]), &[drain(1)]),
+        (10_000, ShutdownAsked, &[CloseServers]),
+        (11_000, ServersClosed, &[]),
+        (30_000, Tick, &[cut(1), signal(1, SIGTERM)]),
+    ]);
+}
+
+#[test]
+fn a_drain_that_begins_while_servers_close_does_not_outlast_the_shutdown() {
+    for leave in [LeavingVoluntarily(W[1]), DisconnectAsked(W[1])] {
+        let mut scene = ready(1);
+        scene.check(&[(0, ShutdownAsked, &[CloseServers])]);
+        scene.tell(20_000, leave);
+        let orders = [cut(1), signal(1, SIGTERM)];
+        scene.check(&[(29_999, Tick, &[]), (30_000, Tick, &orders)]);
+    }
+}
+
+#[test]
+fn nobody_is_replaced_any_more() {
+    ready(2).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, crashed(1), &[gone(1, 0)]),
+        (2, ScaleAsked(4), &[]),
+        (3, ForkAsked, &[]),
+        (4, ServersClosed, &[drain(2)]),
+        (5, crashed(2), &[left(2, 1), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn when_the_last_worker_dies_the_servers_are_not_waited_for() {
+    ready(1).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, crashed(1), &[gone(1, 0), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn workers_that_just_start_are_ended_too() {
+    let mut scene = ordered(2);
+    scene.check(&[
+        (0, spawned(1), &[]),
+        (1, ShutdownAsked, &[CloseServers]),
+        (2, ServersClosed, &[signal(1, SIGTERM)]),
+        (3, crashed(1), &[left(1, 0)]),
+        (4, spawned(2), &[signal(2, SIGTERM)]),
+        (5, crashed(2), &[left(2, 1), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn a_spawn_that_fails_can_be_the_last_thing_awaited() {
+    ordered(1).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, ServersClosed, &[]),
+        (2, spawn_failed(1), &[Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn forks_are_drained_like_all_others() {
+    ready(1).check(&[
+        (0, ForkAsked, &[spawn(2, 1)]),
+        (0, spawned(2), &[]),
+        (0, Online(W[2]), &[]),
+        (1, ShutdownAsked, &[CloseServers]),
+        (2, ServersClosed, &[drain(1), drain(2)]),
+    ]);
+}
+
+#[test]
+fn what_was_cut_before_the_shutdown_is_not_its_fault() {
+    ready(2).check(&[
+        (0, ScaleAsked(1), &[drain(2)]),
+        (30_000, Tick, &[cut(2), signal(2, SIGTERM)]),
+        (30_001, ShutdownAsked, &[CloseServers]),
+        (30_002, ServersClosed, &[drain(1)]),
+        (30_003, crashed(1), &[left(1, 0)]),
+        (30_004, crashed(2), &[left(2, 1), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn a_run_that_gave_up_stays_failed_even_if_something_is_cut() {
+    started_in_foreground(2, LIMITS).check(&[
+        (0, crashed(1), &[gone(1, 0), backing_off(0, 100, 1)]),
+        (100, Tick, &[spawn(3, 0)]),
+        (100, spawned(3), &[]),
+        (100, Online(W[3]), &[]),
+        (200, crashed(2), &[gone(2, 1), drain(3)]),
+        (300, ShutdownAsked, &[]),
+        (30_200, Tick, &[cut(3), signal(3, SIGTERM)]),
+        (30_201, crashed(3), &[left(3, 0), boot_failed(&[0, 1])]),
+    ]);
+}
+
+#[test]
+fn after_the_finish_nothing_is_heard() {
+    let mut scene = idle();
+    scene.tell(0, ShutdownAsked);
+    scene.check(&[
+        (1, ScaleAsked(2), &[]),
+        (1, ForkAsked, &[]),
+        (1, ShutdownAsked, &[]),
+        (1, ServersClosed, &[]),
+        (99_999, Tick, &[]),
+    ]);
+}
