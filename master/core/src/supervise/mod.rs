@@ -1,9 +1,64 @@
 //! Decides which worker process should be alive.
+//!
+//! The supervisor is a plain state machine: a [`Fact`] and the time in, [`Order`]s out. It
+//! starts no process and reads no clock, so a test can let a program fail for a day, or a
+//! worker ignore every signal, in microseconds.
+//!
+//! # The idea
+//!
+//! What is wanted is a number of *slots*; a worker is what happens to be in one. A slot whose
+//! worker is gone is refilled: at once if that worker had been ready, since its capacity is
+//! missed; after a growing wait if it had not, since the program does not come up; and not
+//! at all once it failed too often in a row.
+//!
+//! ```text
+//!             wait over                too many boot failures
+//!  backoff ─────────────► occupied ──────────────────────────────► errored
+//!     ▲                     │  ▲                                      │
+//!     └─────────────────────┘  └──────────────────────────────────────┘
+//!        its worker is gone               ScaleAsked once more
+//! ```
+//!
+//! A worker that has to leave climbs a ladder, one rung per deadline:
+//!
+//! ```text
+//!                        drain deadline            kill timeout
+//!  starting ─► online ─► listening ─► draining ───────────► stopping ───────────► SIGKILL
+//!                                     Order::Drain          kill signal
+//! ```
+//!
+//! A shutdown has the listeners closed, puts every worker on that ladder with one common
+//! deadline, and gives [`Order::Finish`] when the last one is reaped.
+//!
+//! **Invariant:** a slot holds at most one worker that is not reaped, and every wanted slot
+//! holds one, waits for a deadline, or is errored.
+//!
+//! **Invariant:** only a worker whose process runs is drained or signalled. What has to be
+//! said to one that is still being forked is owed to it until then.
+//!
+//! **Invariant:** after each fact no deadline is due, so a shell that sleeps until the next
+//! one never spins.
+//!
+//! **Invariant:** whatever workers do, a shutdown is over when the drain timeout and the kill
+//! timeout have passed and the kernel has ended what got SIGKILL.
+//!
+//! The laws in `laws.rs` check these after every fact; `behaviour.rs` has a table for each
+//! single behaviour.
+//!
+//! # What is absent
+//!
+//! Pids as something to act on (the shell turns a worker into its process group), and what
+//! workers serve: whether a drain is over is seen from the worker's exit alone.
+//!
+//! Reading order: `fact`, `order`, `supervisor`, `worker_state`, `slot`, `refill`, `restart`,
+//! `record`, `shutdown`.
 
 #[cfg(test)]
 mod behaviour;
 mod exit;
 mod fact;
+#[cfg(test)]
+mod laws;
 mod limits;
 mod order;
 mod record;
