@@ -40,7 +40,7 @@
 //! one never spins.
 //!
 //! **Invariant:** whatever workers do, a shutdown is over when the drain timeout and the kill
-//! timeout have passed and the kernel has ended what got SIGKILL.
+//! timeout have passed, every fork is through, and the kernel has ended what got SIGKILL.
 //!
 //! The laws in `laws.rs` check these after every fact; `behaviour.rs` has a table for each
 //! single behaviour.
