@@ -26,6 +26,10 @@ impl State {
 
     /// Begins to leave, at whoever's wish.
     pub(crate) fn leave(&mut self, link: &'static Link, wish: Wish) {
+        if wish == Wish::Kill && !self.session.is_connected() {
+            // There is nobody to part from, or not any more.
+            std::process::exit(0);
+        }
         if self.session.leave(wish) {
             self.clear_out(link, OWN_GRACE);
             self.progress(link);

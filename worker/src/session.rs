@@ -109,6 +109,11 @@ impl Session {
         self.phase
     }
 
+    /// Tells whether there is a master, and a channel to it.
+    pub(crate) fn is_connected(&self) -> bool {
+        !matches!(self.phase, Phase::Orphaned | Phase::Closed)
+    }
+
     /// Tells whether new servers and new connections are wanted.
     pub(crate) fn is_accepting(&self) -> bool {
         self.phase == Phase::Accepting

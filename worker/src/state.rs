@@ -24,7 +24,7 @@ use crate::link::Link;
 use crate::messages::Received;
 use crate::open_connections::ListenerTag;
 use crate::outbox::Outbox;
-use crate::session::{Phase, Session, Wish};
+use crate::session::{Session, Wish};
 use crate::stream::Stream;
 
 /// Frames read in one go: several windows, so that it only bounds a flood of messages.
@@ -100,7 +100,7 @@ impl State {
 
     /// Returns whether the channel is to be read: there is a master, and room for answers.
     pub(crate) fn reads(&self) -> bool {
-        !matches!(self.session.phase(), Phase::Orphaned | Phase::Closed) && self.outbox.has_room()
+        self.session.is_connected() && self.outbox.has_room()
     }
 
     /// Reads what is there, if the runtime has noticed anything, and has `context` woken

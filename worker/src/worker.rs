@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::link::{Link, link};
 use crate::messages::{Messages, SendError};
-use crate::session::{Phase, Wish};
+use crate::session::Wish;
 
 /// Returns this worker; `None` if the program was started without a master.
 ///
@@ -63,8 +63,7 @@ impl Worker {
     /// Returns whether the channel to the master is open.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        let phase = self.link.lock().session.phase();
-        !matches!(phase, Phase::Orphaned | Phase::Closed)
+        self.link.lock().session.is_connected()
     }
 
     /// Returns whether it leaves, or left, because somebody wanted so: the master, or this
@@ -100,7 +99,8 @@ impl Worker {
         self.link.with(|state| state.leave(self.link, Wish::Own));
     }
 
-    /// Leaves the master at once, whatever is held, and ends the process with code 0.
+    /// Leaves the master at once, whatever is held, and ends the process with code 0. Without
+    /// a master (any more) it ends here and now.
     pub fn kill(&self) {
         self.link.with(|state| state.leave(self.link, Wish::Kill));
     }
