@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use maitred_protocol::message::{BoundAddress, ServerOutcome, ServerQuery, UserMessage, Welcome};
+use maitred_protocol::message::{
+    BoundAddress, QueryId, ServerOutcome, ServerQuery, UserMessage, Welcome,
+};
 use maitred_protocol::native::{Encoded, MasterEnd, MasterInbox, pair};
 use maitred_protocol::{
     Generation, HandoffId, MasterToWorker, ServerId, SlotId, WorkerId, WorkerToMaster,
@@ -322,6 +324,19 @@ async fn a_refused_listen_is_the_errno_and_frees_its_index() {
         let error = soon(asking).await.unwrap().unwrap_err();
         assert_eq!(error.raw_os_error(), Some(98));
     }
+}
+
+#[tokio::test]
+async fn answers_to_what_was_never_asked_are_survived() {
+    let (link, mut master) = meet().await;
+    let listener = open_any(link, &mut master).await;
+    let query = QueryId(1000);
+    let outcome = ServerOutcome::Refused { errno: 98 };
+    master.tell(&MasterToWorker::ServerReply { query, outcome });
+    master.tell(&MasterToWorker::ExitedAfterDisconnectAck);
+    let (_client, _copy, handoff) = master.hand_off().await;
+    let _stream = soon(listener.accept()).await.unwrap();
+    assert_eq!(master.hear().await, ack(handoff));
 }
 
 #[tokio::test]
