@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use maitred_tests::harness::client::Client;
-use maitred_tests::harness::{Launch, TestCluster, processes};
+use maitred_tests::harness::{Launch, TestCluster, processes, program};
 use rustix::process::Signal;
 
 /// Connects and asks, and leaves the answer for later.
@@ -89,8 +89,25 @@ fn workers_end_by_themselves_when_the_master_is_killed() {
 }
 
 #[test]
+fn workers_run_their_primarys_program_and_end_with_it_however_it_ends() {
+    for (how, code) in [("panic", 101), ("exit", 7)] {
+        let words = [program("test_primary"), how.into()];
+        let finished = Launch::other(words).finish();
+        let story = finished.log.story();
+        assert_eq!(finished.code, Some(code), "{story}");
+        // Without a word about it, workers run the same program with the same arguments.
+        let said = finished.log.named("message");
+        assert_eq!(said.len(), 2, "{story}");
+        assert!(
+            said.iter().all(|event| event["message"][0] == how),
+            "{story}"
+        );
+    }
+}
+
+#[test]
 fn a_worker_that_is_killed_takes_its_offspring_with_it() {
-    let worker = maitred_tests::harness::program("test_worker");
+    let worker = program("test_worker");
     let script = format!("sleep 1000 & exec {} tcp:127.0.0.1:0", worker.display());
     let cluster = Launch::run(["-i", "1", "sh", "--", "-c", &script]).ready();
     let (_, &pid) = cluster.workers().first_key_value().unwrap();

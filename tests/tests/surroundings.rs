@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use maitred_tests::harness::client::get;
 use maitred_tests::harness::{Home, Launch, processes, program, wait_for, wait_until};
@@ -12,6 +13,8 @@ use rustix::process::{Signal, geteuid};
 const PRIVILEGED: &str = "0.0.0.0:42";
 /// `errno(3)` of an address that this user may not have.
 const EACCES: i32 = 13;
+/// `errno(3)` of an address that somebody else has.
+const EADDRINUSE: i32 = 98;
 
 /// Returns the words that start a program as an ordinary user, in a network of its own: there
 /// the kernel's default holds (containers like to lower it).
@@ -66,29 +69,60 @@ fn a_port_that_an_ordinary_user_may_not_have_is_refused() {
     );
 }
 
-#[test]
-fn a_worker_that_asks_for_such_a_port_is_told_eacces_and_the_master_lives() {
-    let home = Home::new();
-    let (maitred, worker) = (public(&home, "maitred"), public(&home, "test_worker"));
-    let wish = format!("tcp:{PRIVILEGED}");
-    let run = [
-        &maitred,
-        "run",
-        "--events",
-        "json",
-        "-i",
-        "1",
-        &worker,
-        "--",
-        &wish,
-        "tcp:0.0.0.0:0",
-    ];
-    let cluster = Launch::other([as_ordinary_user(), &run].concat()).ready();
+/// Starts one worker as an ordinary user, with a wish that is refused and one that is not, and
+/// asserts that it is told why.
+fn assert_eacces(home: &Home, policy: &str, wish: &str) {
+    let (maitred, worker) = (public(home, "maitred"), public(home, "test_worker"));
+    let run = format!("run --events json -i 1 --policy {policy}");
+    let mut words = as_ordinary_user().to_vec();
+    words.push(&maitred);
+    words.extend(run.split(' '));
+    words.extend([&worker, "--", wish, "tcp:0.0.0.0:0"]);
+    let cluster = Launch::other(words).ready();
     let failed = cluster.log().wait("listen_failed", |_| true);
     assert_eq!(failed["errno"], EACCES);
     let told = cluster.log().wait("message", |_| true);
     assert_eq!(told["message"]["outcomes"][0]["errno"], EACCES);
     cluster.stop();
+}
+
+#[test]
+fn a_worker_that_asks_for_such_a_port_is_told_eacces_and_the_master_lives() {
+    let home = Home::new();
+    for policy in ["rr", "shared"] {
+        assert_eacces(&home, policy, &format!("tcp:{PRIVILEGED}"));
+    }
+}
+
+#[test]
+fn a_worker_that_asks_for_a_path_where_it_may_not_write_is_told_eacces() {
+    let home = Home::new();
+    let folder = home.join("closed");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+    assert_eacces(&home, "rr", &format!("unix:{}/a.sock", folder.display()));
+}
+
+#[test]
+fn two_clusters_cannot_have_the_same_port() {
+    let first = Launch::demo(1).ready();
+    let wish = format!("tcp:{}", first.address());
+    let worker = program("test_worker");
+    let run = [
+        "-i",
+        "1",
+        worker.to_str().unwrap(),
+        "--",
+        &wish,
+        "tcp:127.0.0.1:0",
+    ];
+    let second = Launch::run(run).ready();
+    let told = second.log().wait("message", |_| true);
+    assert_eq!(told["message"]["outcomes"][0]["errno"], EADDRINUSE);
+    get(first.address(), "/").unwrap();
+    second.stop();
+    get(first.address(), "/").unwrap();
+    first.stop();
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use maitred::{Cluster, Event, Outcome, Settings, Worker};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -130,6 +131,50 @@ impl LibraryCluster {
         (worker, address)
     }
 
+    /// Starts test workers with the same wishes, and returns what came of them for each.
+    ///
+    /// # Panics
+    ///
+    /// If a worker does not say.
+    pub fn fork_wishing(&self, count: usize, wishes: &[&str]) -> Vec<(Worker, Vec<Value>)> {
+        let workers: Vec<Worker> = (0..count)
+            .map(|_| self.fork("test_worker", wishes))
+            .collect();
+        let outcomes = |worker: Worker| {
+            let message = self.message(&worker, |message| message.get("outcomes").is_some());
+            let outcomes = message["outcomes"].as_array().cloned();
+            (worker, outcomes.expect("the outcomes are a list"))
+        };
+        workers.into_iter().map(outcomes).collect()
+    }
+
+    /// Gives a test worker an order that it does not answer.
+    ///
+    /// # Panics
+    ///
+    /// If it is not connected.
+    pub fn order(&self, worker: &Worker, order: &str) -> u64 {
+        static GIVEN: AtomicU64 = AtomicU64::new(0);
+        let number = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let message = json!({ "order": order, "number": number });
+        let sent = self.wait(worker.send(&message));
+        sent.unwrap_or_else(|error| panic!("order `{order}`: {error}"));
+        number
+    }
+
+    /// Gives a test worker an order, and returns its answer.
+    ///
+    /// # Panics
+    ///
+    /// If none comes.
+    pub fn ask(&self, worker: &Worker, order: &str) -> Value {
+        let number = self.order(worker, order);
+        let answer = self.message(worker, |message| {
+            message["number"] == number && message.get("answer").is_some()
+        });
+        answer["answer"].clone()
+    }
+
     /// Waits for the next message of a worker that `accept` takes.
     ///
     /// # Panics
@@ -150,6 +195,23 @@ impl LibraryCluster {
     pub fn exit(&self, worker: &Worker) -> Value {
         self.log
             .wait("exit", |event| event["worker"] == worker.id().0)
+    }
+
+    /// Waits until a worker's process has ended in this way: its exit code or signal, and
+    /// whether it was meant to leave.
+    ///
+    /// # Panics
+    ///
+    /// If it does not, or in another way.
+    pub fn exit_as(&self, worker: &Worker, code: Option<i32>, signal: Option<i32>, meant: bool) {
+        let exit = self.exit(worker);
+        let ended = (
+            &exit["code"],
+            &exit["signal"],
+            &exit["exited_after_disconnect"],
+        );
+        let expected = (&json!(code), &json!(signal), &json!(meant));
+        assert_eq!(ended, expected, "{}", self.log.story());
     }
 
     /// Ends the master, and asserts that it and its workers leave nothing behind.

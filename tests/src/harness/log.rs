@@ -1,6 +1,7 @@
 //! What a cluster said: its events, and the lines beside them.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -170,6 +171,20 @@ pub fn text(event: &Value, field: &str) -> String {
     let text = event[field].as_str();
     text.unwrap_or_else(|| panic!("no text `{field}` in {event}"))
         .to_owned()
+}
+
+/// Returns the address that a wish was granted.
+///
+/// # Panics
+///
+/// If it was not, or is none of IP.
+#[must_use]
+pub fn address(outcome: &Value) -> SocketAddr {
+    let address = outcome["address"].as_str();
+    address
+        .unwrap_or_else(|| panic!("refused: {outcome}"))
+        .parse()
+        .expect("it is an address of IP")
 }
 
 /// Returns the worker that an event is about.

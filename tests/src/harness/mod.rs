@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use cluster::{Finished, Launch, TestCluster};
 pub use home::Home;
 pub use library::LibraryCluster;
-pub use log::{Log, number, text, worker};
+pub use log::{Log, address, number, text, worker};
 pub use programs::program;
 pub use wait::{wait_for, wait_until};
 
