@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 
 /// `errno(3)` of an address that somebody else has.
 const EADDRINUSE: i32 = 98;
+/// `errno(3)` of what no worker may ask for.
+const EINVAL: i32 = 22;
 
 const ANY_PORT: &str = "tcp:127.0.0.1:0";
 
@@ -204,6 +207,30 @@ fn the_backlog_is_as_long_as_the_worker_wants() {
     assert!((BACKLOG..=BACKLOG + 2).contains(&kept), "{kept} wait");
     drop(waiting);
     cluster.stop();
+}
+
+#[test]
+fn a_socket_that_the_master_inherited_is_shared_by_its_number() {
+    for policy in [PolicyName::Rr, PolicyName::Shared] {
+        let mut sockets = Vec::new();
+        let cluster = LibraryCluster::with(|_| {
+            sockets.extend([(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
+            let allowed = [sockets[0].as_raw_fd()];
+            Settings::new().policy(policy).inherited(allowed)
+        });
+        let numbers = sockets.iter().map(|socket| socket.as_raw_fd());
+        let wishes: Vec<String> = numbers.map(|fd| format!("inherited:{fd}")).collect();
+        let wishes: Vec<&str> = wishes.iter().map(String::as_str).collect();
+        let workers = cluster.fork_wishing(2, &wishes);
+        let server = sockets[0].local_addr().unwrap();
+        for (_, outcomes) in &workers {
+            assert_eq!(address(&outcomes[0]), server);
+            assert_eq!(outcomes[1]["errno"], EINVAL, "it was not meant for workers");
+        }
+        client::get(server, "/").unwrap();
+        drop(sockets);
+        cluster.stop();
+    }
 }
 
 #[test]

@@ -104,3 +104,8 @@ fn every_wire_message_is_documented() {
 fn links_lead_somewhere() {
     check(documents::links_lead_somewhere);
 }
+
+#[test]
+fn every_parity_row_names_its_test() {
+    check(documents::every_parity_row_names_its_test);
+}

@@ -278,3 +278,29 @@ let n = '\''; let o = "\" p"; let q = b"r";"##;
     let expected = "let a let e fn g h i h str let j let n let o let q b";
     assert_eq!(words.join(" "), expected);
 }
+
+#[test]
+fn a_behaviour_that_no_test_shows() {
+    let page = "\
+| # | Node's test | what | shown by |
+|---|---|---|---|
+| 1 | a | does | [`it_does`](../tests/a.rs); [`it_does_so_too`](../tests/a.rs) |
+| 2 | b | does | Does not apply: it cannot. |
+| 3 | c | does | [`it_did`](../tests/a.rs) |
+| S4 | d | does | somehow |
+| 5 | e | does | [`it`](../tests/a.rs) |
+";
+    let tests = "\
+#[test]
+fn it_does() { it() }
+
+fn it() {}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_so_too() {}
+";
+    let files = [("docs/node-parity.md", page), ("tests/a.rs", tests)];
+    let places = [5, 6, 7].map(|line| format!("docs/node-parity.md:{line}"));
+    let places = places.each_ref().map(String::as_str);
+    finds(documents::every_parity_row_names_its_test, &files, &places);
+}

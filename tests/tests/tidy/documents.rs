@@ -95,3 +95,57 @@ fn resolve(path: &str, link: &str) -> String {
     }
     parts.join("/")
 }
+
+const PARITY: &str = "docs/node-parity.md";
+
+/// How a row of the parity table begins that needs no test.
+const EXCUSES: [&str; 2] = ["Does not apply: ", "Later: Node workers."];
+
+/// Each of Node's behaviours is shown by a test that exists, or excused in words.
+pub(crate) fn every_parity_row_names_its_test(tree: &Tree) -> Problems {
+    let mut problems = Problems::new();
+    for (line, number) in tree.text(PARITY).unwrap_or("").lines().zip(1..) {
+        let Some(shown) = shown_by(line) else {
+            continue;
+        };
+        let excused = EXCUSES.iter().any(|excuse| shown.starts_with(excuse));
+        let mut named = shown.split("[`").skip(1).peekable();
+        if !excused && named.peek().is_none() {
+            problems.push(format!(
+                "{PARITY}:{number}: names no test. Write [`the_test`](../its/file.rs), or begin \
+                 with one of {EXCUSES:?}"
+            ));
+        }
+        for link in named.filter(|link| !leads_to_a_test(tree, link)) {
+            let name = link.split('`').next().unwrap_or("");
+            problems.push(format!(
+                "{PARITY}:{number}: there is no test `{name}` in the file that it links to"
+            ));
+        }
+    }
+    problems
+}
+
+/// Returns the last column of a row of the parity table, without heading and rule.
+fn shown_by(line: &str) -> Option<&str> {
+    let row = line.strip_prefix("| ")?.strip_suffix(" |")?;
+    let (number, rest) = row.split_once(" | ")?;
+    let (_, shown) = rest.rsplit_once(" | ")?;
+    number.chars().any(|c| c.is_ascii_digit()).then_some(shown)
+}
+
+/// Tells whether a link of the parity page, after its opening, leads to a test of that name.
+fn leads_to_a_test(tree: &Tree, link: &str) -> bool {
+    let Some((name, rest)) = link.split_once("`](") else {
+        return false;
+    };
+    let file = resolve(PARITY, rest.split(')').next().unwrap_or(""));
+    let code = tree.text(&file).unwrap_or("");
+    let before = code.split_once(&format!("fn {name}("));
+    // The line on which it begins may hold an `async`; the attributes stand above it.
+    let above = before.and_then(|(before, _)| before.rsplit_once('\n'));
+    let attributes = above.map_or("", |(above, _)| above).lines().rev();
+    attributes
+        .take_while(|line| line.trim_start().starts_with("#["))
+        .any(|line| line.contains("test"))
+}

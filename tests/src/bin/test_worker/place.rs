@@ -1,7 +1,8 @@
 //! What a test worker may be told to listen on, and how it serves there.
 //!
 //! A wish is a kind, its options, and an address: `tcp+max=9:127.0.0.1:0`. The kinds are
-//! `tcp`, `any` (a port alone), `unix` and `udp`; the options bear the names of the library's.
+//! `tcp`, `any` (a port alone), `unix`, `udp` and `inherited` (a TCP socket's number in the
+//! master); the options bear the names of the library's.
 
 use std::io;
 use std::rc::Rc;
@@ -33,6 +34,10 @@ pub(crate) async fn open(wish: &str) -> io::Result<Found> {
         "any" => {
             let port = address.parse().map_err(|_| nonsense(wish))?;
             tcp(with(Listen::any(port), options)?).await
+        }
+        "inherited" => {
+            let number = address.parse().map_err(|_| nonsense(wish))?;
+            tcp(with(Listen::inherited(number), options)?).await
         }
         "unix" => {
             let listener = with(Listen::unix(address), options)?.open_unix().await?;
