@@ -4,6 +4,7 @@
 //! `maitred run` runs when it is given none.
 
 mod cli;
+mod control;
 mod demo;
 
 use std::process::ExitCode;

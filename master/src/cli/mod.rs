@@ -1,14 +1,22 @@
 //! The command line: what can be asked, and how a refusal reads.
 //!
 //! Every mistake of the user is one line that says what is wrong and what would be right, and
-//! exit code 2; every other failure is exit code 1. A command is a file of its own.
+//! exit code 2; no such app or worker is 3, no master is 4, and every other failure 1. A family
+//! of commands is a file of its own. All but `run` and `replay` ask a running master over its
+//! control socket, and know nothing of it but what that says.
 
+mod ask;
+mod change;
 mod duration;
 mod events;
+mod follow;
 mod instances;
+mod ls;
+mod ping;
 mod program;
 mod replay;
 mod run;
+mod scale;
 mod signals;
 mod story;
 
@@ -18,6 +26,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::control::refusal::Refusal;
 use crate::demo;
 
 /// It failed, or connections were cut at the drain deadline.
@@ -37,6 +46,18 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArguments),
+    Ls(ls::LsArguments),
+    Scale(scale::ScaleArguments),
+    Reload(change::ReloadArguments),
+    /// Drain workers and start others in their slots, from the program that is on disk now.
+    Restart(change::ChangeArguments),
+    /// Drain an app's workers and close its listeners; `restart` starts it again.
+    Stop(change::ChangeArguments),
+    /// Set an app's counters to zero.
+    Reset(change::ChangeArguments),
+    Events(follow::EventsArguments),
+    Ping(ping::PingArguments),
+    Kill(ping::KillArguments),
     Replay(replay::ReplayArguments),
     /// Serve what `run` serves without a program; as its worker, or alone.
     #[command(name = demo::COMMAND, hide = true)]
@@ -79,6 +100,15 @@ pub(crate) fn parse() -> Result<Arguments, ExitCode> {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Ls(arguments) => ls::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
+        Command::Reload(arguments) => change::reload(&arguments),
+        Command::Restart(arguments) => change::restart(&arguments),
+        Command::Stop(arguments) => change::stop(&arguments),
+        Command::Reset(arguments) => change::reset(&arguments),
+        Command::Events(arguments) => follow::run(&arguments),
+        Command::Ping(arguments) => ping::ping(&arguments),
+        Command::Kill(arguments) => ping::kill(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }
@@ -87,7 +117,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Says what went wrong, and returns the exit code for it.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     complain(&format!("{error:#}"));
-    ExitCode::from(if error.is::<Misuse>() {
+    ExitCode::from(if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        refusal.exit_code
+    } else if error.is::<Misuse>() {
         MISUSED
     } else {
         FAILED

@@ -1,11 +1,13 @@
 //! `maitred run`: a cluster in the foreground, until a signal or until nothing of it is left.
 //!
 //! Whatever can be wrong with what was asked is found before anything is started. Then the
-//! master works on threads of its own; here is only who listens to signals and tells events.
+//! master works on threads of its own, and so does the control socket; here is only who
+//! listens to signals and tells events.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,9 +21,14 @@ use tokio::time::timeout;
 
 use super::events::{self, Format};
 use super::instances::Instances;
-use super::signals::Signals;
+use super::signals::{Signals, Wish};
 use super::story::Story;
 use super::{Misuse, duration, program};
+use crate::control::foreground::Foreground;
+use crate::control::home::{Home, HomeError, Lock};
+use crate::control::name::{AppName, Target};
+use crate::control::server::ControlServer;
+use crate::control::steward::{Change, Steward, Whom};
 use crate::demo::{self, DemoArguments};
 
 /// What a shell reports of a process that a signal ended: 128 and the signal's number.
@@ -42,7 +49,9 @@ const PENDING_MOST: u64 = 1_000_000;
 ///
 /// The program must be a worker: it listens by way of the library maitred-worker. Without one,
 /// a built-in demo server runs. SIGTERM or Ctrl-C drains all workers and ends; a second one
-/// ends at once.
+/// ends at once. Meanwhile ls, scale, events and so on command it, by way of the directory
+/// MAITRED_HOME (default ~/.maitred), which has one master at a time. Without a terminal
+/// SIGHUP reloads, and SIGTTIN and SIGTTOU add and remove a worker.
 ///
 /// Exit codes: 0 done; 1 it failed, or connections were cut at the drain deadline; 2 bad
 /// usage; 128+N after a second signal N.
@@ -65,6 +74,10 @@ pub(crate) struct RunArguments {
         allow_negative_numbers = true
     )]
     instances: Instances,
+
+    /// The name that commands use for it [default: the program's, without its ending]
+    #[arg(long, value_name = "NAME")]
+    name: Option<AppName>,
 
     /// How connections are spread: `rr` (each to the next worker) or `shared` (workers race)
     #[arg(long, default_value_t = PolicyName::Rr)]
@@ -122,14 +135,23 @@ enum Ended {
 ///
 /// [`Misuse`], before anything is started, and why the cluster could not go on.
 pub(super) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    // Before anything else, since the next step binds the demo's address to try it: a second
+    // master is to leave everything of the first alone.
+    let lock = Home::locate()
+        .and_then(|home| home.lock())
+        .map_err(misplaced)?;
     let settings = settings(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let code = runtime.block_on(serve(&arguments, settings));
+    let code = runtime.block_on(serve(&arguments, settings, &lock));
     // Whoever still writes to a terminal that does not read must not keep us.
     runtime.shutdown_background();
     code
+}
+
+fn misplaced(error: HomeError) -> Misuse {
+    Misuse(error.to_string())
 }
 
 fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
@@ -192,16 +214,26 @@ fn grace(wanted: Option<Duration>, drain_timeout: Duration) -> Result<Duration, 
     }
 }
 
-async fn serve(arguments: &RunArguments, settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(
+    arguments: &RunArguments,
+    settings: Settings,
+    lock: &Lock,
+) -> anyhow::Result<ExitCode> {
     // Before the first worker, so that no signal finds us unprepared.
     let mut signals = Signals::new().context("listen to signals")?;
-    let cluster = Cluster::foreground(settings)?;
+    let socket = lock.open_socket().map_err(misplaced)?;
+    let cluster = Arc::new(Cluster::foreground(settings)?);
     let (heard, format) = (cluster.events(), arguments.events);
     let telling = tokio::task::spawn_blocking(move || {
         tokio::runtime::Handle::current().block_on(events::write_all(heard, format))
     });
-    cluster.scale(arguments.instances.count()).await?;
-    match attend(&cluster, &mut signals).await {
+    let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments)));
+    let (counted, counter) = (cluster.events(), steward.clone());
+    tokio::spawn(async move { counter.count(counted).await });
+    let control = ControlServer::start(socket, steward.clone())?;
+    steward.start(arguments.instances.count()).await?;
+    let ended = attend(&cluster, &steward, &mut signals).await;
+    let code = match ended {
         Ended::BySignal(signal) => {
             kill_all(&cluster).await;
             let code = u8::try_from(ENDED_BY_SIGNAL + signal).unwrap_or(u8::MAX);
@@ -211,18 +243,66 @@ async fn serve(arguments: &RunArguments, settings: Settings) -> anyhow::Result<E
             let story = last_words(telling).await;
             judge(arguments, &cluster, outcome, &story, asked)
         }
-    }
+    };
+    control.end().await;
+    code
 }
 
-async fn attend(cluster: &Cluster, signals: &mut Signals) -> Ended {
-    tokio::select! {
-        outcome = cluster.finished() => return Ended::Master { outcome, asked: false },
-        _ = signals.next() => {}
+/// Returns what commands call the app.
+fn name(arguments: &RunArguments) -> AppName {
+    let program = arguments.program.as_deref();
+    let default = || AppName::of_program(program.unwrap_or("demo".as_ref()).as_ref());
+    arguments.name.clone().unwrap_or_else(default)
+}
+
+async fn attend(cluster: &Cluster, steward: &Arc<Foreground>, signals: &mut Signals) -> Ended {
+    loop {
+        tokio::select! {
+            outcome = cluster.finished() => {
+                let asked = steward.was_killed();
+                return Ended::Master { outcome, asked };
+            }
+            wish = signals.next() => match wish {
+                Wish::End(_) => break,
+                wish @ (Wish::Reload | Wish::More | Wish::Fewer) => obey(steward.clone(), wish),
+            },
+        }
     }
     tokio::select! {
         outcome = cluster.shutdown() => Ended::Master { outcome, asked: true },
-        signal = signals.next() => Ended::BySignal(signal),
+        signal = second(signals) => Ended::BySignal(signal),
     }
+}
+
+/// Waits for the signal that cuts the end short. Wishes for the future have none any more.
+async fn second(signals: &mut Signals) -> i32 {
+    loop {
+        if let Wish::End(signal) = signals.next().await {
+            return signal;
+        }
+    }
+}
+
+/// Does what a signal asks for, as a command would; signals meanwhile are heard.
+fn obey(steward: Arc<Foreground>, wish: Wish) {
+    tokio::spawn(async move {
+        let app = steward.name().clone();
+        let done = match wish {
+            Wish::More => steward.scale(&app, Target::More(1)).await.map(drop),
+            Wish::Fewer => steward.scale(&app, Target::Fewer(1)).await.map(drop),
+            Wish::Reload => {
+                let whom = Whom { app, slot: None };
+                steward
+                    .change(Change::Reload { parallel: 1 }, &whom)
+                    .await
+                    .map(drop)
+            }
+            Wish::End(_) => Ok(()),
+        };
+        if let Err(refusal) = done {
+            super::complain(&refusal.to_string());
+        }
+    });
 }
 
 /// Kills every worker with all that it started, and waits until they are gone.

@@ -83,7 +83,8 @@ impl Launch {
         let mut master = Command::new(&self.words[0])
             .args(&self.words[1..])
             .env(name, value)
-            .env("MAITRED_HOME", self.home.path())
+            // The master makes it, so that it is private whoever the master runs as.
+            .env("MAITRED_HOME", self.home.join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

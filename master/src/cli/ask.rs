@@ -1,0 +1,108 @@
+//! What the commands that speak to a running master have in common.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::control::api::{Apps, route};
+use crate::control::client::Client;
+use crate::control::name::Subject;
+use crate::control::refusal::{Kind, Refusal, RefusalAnswer};
+
+/// How the answer is written.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Form {
+    /// Answer with JSON, one value a line, as the control socket does
+    #[arg(long)]
+    json: bool,
+}
+
+impl Form {
+    /// Returns whether a program will read the answer.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Writes an answer, or passes a refusal on; a program gets that as an answer, too.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub(crate) fn tell<T: Serialize>(
+        self,
+        answer: Result<T, Refusal>,
+        in_words: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<T> {
+        if self.json {
+            write_line(&match &answer {
+                Ok(answer) => json(answer),
+                Err(error) => json(&RefusalAnswer {
+                    error: error.clone(),
+                }),
+            });
+        } else if let Ok(answer) = &answer {
+            write_line(&in_words(answer));
+        }
+        Ok(answer?)
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Only named fields and JSON values, which can always be written.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Writes to standard output. Whoever closed it does not want to know any more.
+pub(crate) fn write_line(text: &str) {
+    writeln!(io::stdout(), "{text}").unwrap_or_default();
+}
+
+/// Reads what a command is about, before any master is asked.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn subject(typed: &str) -> Result<Subject, String> {
+    typed.parse()
+}
+
+/// Returns what a command is about; if it does not say, the only app there is.
+///
+/// # Errors
+///
+/// Those of asking, and that there are several.
+pub(crate) fn subject_or_only_app(
+    client: &Client,
+    subject: Option<Subject>,
+) -> Result<Subject, Refusal> {
+    if let Some(subject) = subject {
+        return Ok(subject);
+    }
+    let Apps { apps } = client.get(route::APPS)?;
+    match <[_; 1]>::try_from(apps) {
+        Ok([only]) => Ok(Subject::App(only.name)),
+        Err(apps) if apps.is_empty() => Err(Refusal::new(Kind::NoSuchApp, "there is no app")),
+        Err(apps) => {
+            let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+            let message = format!("say which app: {}, or all", names.join(", "));
+            Err(Refusal::new(Kind::BadRequest, message))
+        }
+    }
+}
+
+/// Returns the route to what a command is about.
+pub(crate) fn route_to(route: &str, subject: &Subject) -> String {
+    // Every subject is made of characters that stand for themselves in a URL.
+    route.replace("{app}", &subject.to_string())
+}
+
+/// Returns the exit code of an act that was done but may have cut connections.
+pub(crate) fn code(has_cut: bool) -> ExitCode {
+    if has_cut {
+        ExitCode::from(super::FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,231 @@
+//! What is asked and answered over the control socket.
+//!
+//! Both sides are built from these types. They may be of different builds, so fields are only
+//! ever added, and whatever an answer has besides them is ignored.
+
+use maitred::WorkerState;
+use serde::{Deserialize, Serialize};
+
+use super::name::{AppName, Target};
+
+/// Where requests go; `{app}` is an app's name, `all`, or a worker's slot.
+pub(crate) mod route {
+    /// Whether a master is there.
+    pub(crate) const PING: &str = "/v1/ping";
+    /// The apps.
+    pub(crate) const APPS: &str = "/v1/apps";
+    /// The workers.
+    pub(crate) const WORKERS: &str = "/v1/workers";
+    /// What happens, from now on.
+    pub(crate) const EVENTS: &str = "/v1/events";
+    /// Another number of workers.
+    pub(crate) const SCALE: &str = "/v1/apps/{app}/scale";
+    /// Another generation of workers, one after the other.
+    pub(crate) const RELOAD: &str = "/v1/apps/{app}/reload";
+    /// Other workers in the same slots.
+    pub(crate) const RESTART: &str = "/v1/apps/{app}/restart";
+    /// No workers.
+    pub(crate) const STOP: &str = "/v1/apps/{app}/stop";
+    /// Counters at zero.
+    pub(crate) const RESET: &str = "/v1/apps/{app}/reset";
+    /// The end of the master.
+    pub(crate) const KILL: &str = "/v1/kill";
+}
+
+/// Answers a ping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pong {
+    /// The master's process.
+    pub(crate) pid: u32,
+    /// Its version.
+    pub(crate) version: String,
+    /// Since when it has been there.
+    pub(crate) uptime_ms: u64,
+}
+
+/// All apps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Apps {
+    /// One row an app.
+    pub(crate) apps: Vec<AppRow>,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AppRow {
+    /// Its name.
+    pub(crate) name: AppName,
+    /// How many workers it is to have.
+    pub(crate) wanted: u32,
+    /// How many listen.
+    pub(crate) listening: u32,
+}
+
+/// All workers, by slot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Workers {
+    /// One row a worker; while one takes another's place, both.
+    pub(crate) workers: Vec<WorkerRow>,
+}
+
+/// One worker, or a slot without one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WorkerRow {
+    /// Its place: 0, 1, …, kept by its successors.
+    pub(crate) slot: u32,
+    /// Its app.
+    pub(crate) name: AppName,
+    /// Its number: 1, 2, …, never used twice. None if the slot is empty.
+    pub(crate) worker: Option<u32>,
+    /// Its process.
+    pub(crate) pid: Option<u32>,
+    /// Which reload it came with, if that is known.
+    pub(crate) generation: Option<u32>,
+    /// Where it is in its life.
+    pub(crate) state: State,
+    /// How many workers the slot had before it, since the last reset.
+    pub(crate) restarts: u32,
+    /// How long its process has run.
+    pub(crate) uptime_ms: Option<u64>,
+    /// Connections it serves.
+    pub(crate) open: u32,
+    /// Connections it took since its start.
+    pub(crate) taken: u64,
+    /// CPU time it used lately, in percent of one processor.
+    pub(crate) cpu_percent: Option<f64>,
+    /// Memory that it has resident, what it shares with others included.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// Where a worker is in its life, or what its empty slot waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub(crate) enum State {
+    /// Perhaps not even forked; it has not spoken.
+    Starting,
+    /// It has greeted the master.
+    Online,
+    /// It listens.
+    Listening,
+    /// It takes nothing new and finishes what it holds.
+    Draining,
+    /// It must exit soon, or is killed.
+    Stopping,
+    /// It is gone.
+    Dead,
+    /// An empty slot, until its wait is over.
+    Backoff,
+    /// An empty slot, by somebody's wish.
+    Stopped,
+    /// An empty slot whose program does not come up.
+    Errored,
+    /// A state that this program is too old to know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl From<WorkerState> for State {
+    fn from(state: WorkerState) -> Self {
+        match state {
+            WorkerState::Starting => Self::Starting,
+            WorkerState::Online => Self::Online,
+            WorkerState::Listening => Self::Listening,
+            WorkerState::Draining => Self::Draining,
+            WorkerState::Stopping => Self::Stopping,
+            WorkerState::Dead => Self::Dead,
+        }
+    }
+}
+
+impl State {
+    /// Returns the state's name, as it stands in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Online => "online",
+            Self::Listening => "listening",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Dead => "dead",
+            Self::Backoff => "backoff",
+            Self::Stopped => "stopped",
+            Self::Errored => "errored",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Asks for another number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScaleRequest {
+    /// `"3"`, `"+1"`, `"-1"` or `"max"`.
+    pub(crate) to: Target,
+}
+
+/// Answers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scaled {
+    /// One row an app.
+    pub(crate) scaled: Vec<ScaledRow>,
+}
+
+/// What was made of one app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ScaledRow {
+    /// Its name.
+    pub(crate) name: AppName,
+    /// How many workers it was to have.
+    pub(crate) from: u32,
+    /// How many it is to have now.
+    pub(crate) to: u32,
+}
+
+/// Asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReloadRequest {
+    /// How many workers are replaced at once.
+    #[serde(default = "one")]
+    pub(crate) parallel: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Default for ReloadRequest {
+    fn default() -> Self {
+        Self { parallel: one() }
+    }
+}
+
+/// Answers a reload, a restart, a stop or a reset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Changed {
+    /// One row for each app, or for the one worker, that it was about.
+    pub(crate) changed: Vec<ChangedRow>,
+}
+
+/// What became of one app, or of one worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChangedRow {
+    /// The app.
+    pub(crate) name: AppName,
+    /// The worker's slot, if it was only about that one.
+    pub(crate) slot: Option<u32>,
+    /// How many workers it was done to.
+    pub(crate) workers: u32,
+    /// How many of them passed their drain deadline, so that connections were cut.
+    pub(crate) cut: u32,
+}
+
+/// Answers that the master has ended but for this answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Killed {
+    /// What was its process.
+    pub(crate) pid: u32,
+    /// Whether connections were cut at the drain deadline.
+    pub(crate) cut: bool,
+}
