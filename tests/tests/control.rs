@@ -1,0 +1,223 @@
+//! Commands to a running master, from other processes: what they do, and what nobody may.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use maitred_tests::harness::client::get;
+use maitred_tests::harness::{Finished, Launch, TestCluster, program, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The clients that the master serves at once.
+const CLIENTS_MAX: usize = 64;
+
+/// Returns how to run `maitred` with the cluster's state directory.
+fn maitred(cluster: &TestCluster, arguments: &[&str]) -> Launch {
+    let mut home = OsString::from("MAITRED_HOME=");
+    home.push(cluster.home().join("state"));
+    let program = program("maitred");
+    Launch::other(["env".as_ref(), home.as_os_str(), program.as_os_str()]).with(arguments)
+}
+
+fn command(cluster: &TestCluster, arguments: &[&str]) -> Finished {
+    maitred(cluster, arguments).finish()
+}
+
+/// Runs a command that must succeed, and returns its answer.
+fn answer(cluster: &TestCluster, arguments: &[&str]) -> Value {
+    let finished = command(cluster, &[arguments, &["--json"]].concat());
+    assert_eq!(
+        finished.code,
+        Some(0),
+        "{arguments:?}: {}",
+        finished.log.story()
+    );
+    serde_json::from_str(&finished.log.lines()[0]).unwrap()
+}
+
+/// Runs a command that must fail so, and returns what it said.
+fn refusal(cluster: &TestCluster, arguments: &[&str], code: i32) -> String {
+    let finished = command(cluster, arguments);
+    assert_eq!(
+        finished.code,
+        Some(code),
+        "{arguments:?}: {}",
+        finished.log.story()
+    );
+    let lines = finished.log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+#[test]
+fn commands_list_scale_and_end_a_running_master() {
+    let cluster = TestCluster::demo(2);
+    get(cluster.address(), "/").unwrap();
+    let rows = answer(&cluster, &["ls"])["workers"].clone();
+    let living = cluster.workers();
+    assert_eq!(rows.as_array().unwrap().len(), living.len());
+    for (slot, (row, (worker, pid))) in rows.as_array().unwrap().iter().zip(&living).enumerate() {
+        assert_eq!((&row["slot"], &row["name"]), (&slot.into(), &"demo".into()));
+        assert_eq!(
+            (&row["worker"], &row["pid"]),
+            (&worker.0.into(), &(*pid).into())
+        );
+        assert_eq!(
+            (&row["state"], &row["restarts"]),
+            (&"listening".into(), &0.into())
+        );
+        assert!(row["memory_bytes"].as_u64() > Some(0), "{row}");
+    }
+    let taken: u64 = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|row| row["taken"].as_u64())
+        .sum();
+    assert_eq!(taken, 1);
+
+    assert_eq!(answer(&cluster, &["scale", "+2"])["scaled"][0]["to"], 4);
+    cluster.wait_for_workers(4);
+    assert_eq!(
+        answer(&cluster, &["scale", "demo", "-3"])["scaled"][0]["to"],
+        1
+    );
+    cluster.wait_for_workers(1);
+    assert!(refusal(&cluster, &["scale", "all", "-1"], 2).contains("stop the app"));
+
+    let pong = answer(&cluster, &["ping"]);
+    assert_eq!(pong["pid"], cluster.pid());
+    let killed = command(&cluster, &["kill"]);
+    assert_eq!(killed.code, Some(0), "{}", killed.log.story());
+    // The command has waited for the end: nobody has to poll before the next start.
+    assert!(refusal(&cluster, &["ping"], 4).contains("maitred run"));
+    assert_eq!(cluster.finish().code, Some(0));
+}
+
+#[test]
+fn what_is_not_there_has_an_exit_code_of_its_own() {
+    let cluster = TestCluster::demo(1);
+    assert!(refusal(&cluster, &["restart", "shop"], 3).contains("only demo"));
+    assert!(refusal(&cluster, &["reset", "7"], 3).contains("slot 7"));
+    assert!(refusal(&cluster, &["ls", "shop"], 3).contains("shop"));
+    assert!(refusal(&cluster, &["ls", "a b"], 2).contains("A-Z"));
+    assert!(refusal(&cluster, &["scale", "none"], 2).contains("1 to 1024"));
+    cluster.stop();
+}
+
+#[test]
+fn a_second_master_is_refused_and_the_first_serves_on() {
+    let cluster = TestCluster::demo(1);
+    let said = refusal(&cluster, &["run", "--listen", "127.0.0.1:0"], 2);
+    assert!(said.contains(&format!("(pid {})", cluster.pid())), "{said}");
+    assert!(said.contains("MAITRED_HOME="), "{said}");
+    get(cluster.address(), "/").unwrap();
+    assert_eq!(answer(&cluster, &["ping"])["pid"], cluster.pid());
+    cluster.stop();
+}
+
+#[test]
+fn after_a_killed_master_the_next_can_start_at_once() {
+    let cluster = TestCluster::demo(2);
+    cluster.signal(Signal::KILL);
+    // Its workers may still be serving what they held.
+    let arguments = [
+        "run",
+        "--events",
+        "json",
+        "--listen",
+        "127.0.0.1:0",
+        "-i",
+        "1",
+    ];
+    wait_until("the killed master is gone", || {
+        UnixStream::connect(cluster.home().join("state/master.sock")).is_err()
+    });
+    let next = maitred(&cluster, &arguments).ready();
+    assert_eq!(answer(&cluster, &["ping"])["pid"], next.pid());
+    assert_eq!(cluster.finish().code, None);
+    next.stop();
+}
+
+#[test]
+fn without_a_terminal_signals_scale() {
+    let cluster = Launch::demo(1).through(["setsid"]).ready();
+    cluster.signal(Signal::TTIN);
+    cluster.wait_for_workers(2);
+    cluster.signal(Signal::TTOU);
+    cluster.wait_for_workers(1);
+    // There is always one left.
+    cluster.signal(Signal::TTOU);
+    wait_until("the refusal", || {
+        cluster
+            .log()
+            .lines()
+            .iter()
+            .any(|line| line.contains("would make 0"))
+    });
+    cluster.stop();
+}
+
+#[test]
+fn a_list_is_there_nearly_as_soon_as_the_version_also_among_stalled_clients() {
+    let cluster = TestCluster::demo(2);
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| stall(&cluster, &is_done));
+        // On a machine that does other things, too, one of three is as it would be alone.
+        let attempts: Vec<Duration> = (0..3).map(|_| median_excess(&cluster)).collect();
+        is_done.store(true, Ordering::Relaxed);
+        let best = attempts.iter().min().unwrap();
+        assert!(*best <= Duration::from_millis(10), "{attempts:?}");
+    });
+    cluster.stop();
+}
+
+/// Takes all places of the master, again and again, for clients that never end their request.
+fn stall(cluster: &TestCluster, is_done: &AtomicBool) {
+    let socket = cluster.home().join("state/master.sock");
+    let mut stalled = std::collections::VecDeque::new();
+    while !is_done.load(Ordering::Relaxed) {
+        stalled.push_back(UnixStream::connect(&socket).unwrap());
+        if stalled.len() > CLIENTS_MAX {
+            stalled.pop_front();
+            // As many as there are places each second or so, as the master sends them away.
+            thread::park_timeout(Duration::from_millis(15));
+        }
+    }
+}
+
+/// Returns how much longer `ls` takes than `--version`, each as the median of many runs.
+fn median_excess(cluster: &TestCluster) -> Duration {
+    let (mut version, mut list) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        version.push(time(cluster, "--version"));
+        list.push(time(cluster, "ls"));
+    }
+    version.sort_unstable();
+    list.sort_unstable();
+    list[50].saturating_sub(version[50])
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is timed is the program and nothing else"
+)]
+fn time(cluster: &TestCluster, argument: &str) -> Duration {
+    let mut command = Command::new(program("maitred"));
+    command
+        .arg(argument)
+        .env("MAITRED_HOME", cluster.home().join("state"))
+        .stdout(Stdio::null());
+    let began = Instant::now();
+    let status = command.status().unwrap();
+    let took = began.elapsed();
+    assert!(status.success(), "{argument}: {status}");
+    took
+}
