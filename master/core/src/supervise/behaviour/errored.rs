@@ -33,6 +33,15 @@ fn programs_that_cannot_be_started_end_a_foreground_run() {
 }
 
 #[test]
+fn who_gives_up_spawns_nothing_more_even_without_a_backoff() {
+    let limits = Limits {
+        backoff_initial: Duration::ZERO,
+        ..LIMITS
+    };
+    started_in_foreground(1, limits).check(&[(0, crashed(1), &[gone(1, 0), boot_failed(&[0])])]);
+}
+
+#[test]
 fn a_second_attempt_that_lives_is_sent_away_first() {
     started_in_foreground(2, LIMITS).check(&[
         (1, crashed(1), &[gone(1, 0), backing_off(0, 100, 1)]),

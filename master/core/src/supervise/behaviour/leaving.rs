@@ -218,6 +218,15 @@ fn a_worker_without_a_process_is_told_as_soon_as_it_has_one() {
 }
 
 #[test]
+fn the_first_report_of_a_process_is_the_true_one() {
+    let mut scene = started(1);
+    let (worker, pid) = (W[1], 999);
+    scene.check(&[(1, Fact::Spawned { worker, pid }, &[])]);
+    let mut pids = scene.supervisor.workers().map(|(_, record)| record.pid);
+    assert_eq!(pids.next(), Some(Some(101)));
+}
+
+#[test]
 fn nothing_that_is_owed_undoes_what_was_owed_before() {
     ordered(1).check(&[
         (0, kill_asked(1, SIGTERM), &[]),
