@@ -34,7 +34,7 @@ pub struct Record {
     /// Whether somebody asked the master to make it end, so that its exit says nothing about
     /// the program. A kill that the program brought about itself (it broke the protocol, or
     /// closed its channel and stayed) counts like any exit: it would happen to the successor
-    /// too, and without backoff for ever.
+    /// too, and without backoff for ever. Who is not replaced in any case needs no mark.
     pub(super) ended_by_master: bool,
     /// When it climbs the next rung.
     deadline: Option<Instant>,

@@ -54,7 +54,6 @@ impl Supervisor {
         let worker = slot.worker();
         let deadline = self.drain_deadline(now);
         if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
-            record.ended_by_master = true;
             record.send_away(now, deadline, &self.limits, orders);
         } else {
             self.slots.remove(&id);

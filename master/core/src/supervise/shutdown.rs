@@ -131,7 +131,6 @@ impl Supervisor {
         let deadline = ending.deadline;
         self.phase = Phase::Leaving(ending);
         for record in self.workers.values_mut() {
-            record.ended_by_master = true;
             record.send_away(now, deadline, &self.limits, orders);
         }
     }
