@@ -101,6 +101,16 @@ fn every_wire_message_is_documented() {
 }
 
 #[test]
+fn the_readme_names_a_file_for_each_step() {
+    check(documents::the_readme_names_a_file_for_each_step);
+}
+
+#[test]
+fn every_invariant_names_its_test() {
+    check(documents::every_invariant_names_its_test);
+}
+
+#[test]
 fn links_lead_somewhere() {
     check(documents::links_lead_somewhere);
 }

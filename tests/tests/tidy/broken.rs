@@ -256,6 +256,39 @@ pub enum WorkerToMaster {
 }
 
 #[test]
+fn a_step_without_its_file() {
+    let steps = [
+        "accept", "queue", "schedule", "hand off", "take", "ack", "release",
+    ];
+    let readme: String = steps
+        .map(|step| format!("| {step} | [a](a.rs) |\n"))
+        .concat();
+    let rule = documents::the_readme_names_a_file_for_each_step;
+    let check = |readme: &str, places: &[&str]| {
+        finds(rule, &[("README.md", readme), ("a.rs", "//! A.\n")], places);
+    };
+    check(&readme, &[]);
+    check(&readme.replace("| ack |", "| back |"), &["README.md"]);
+    check(&readme.replacen("a.rs", "b.rs", 1), &["README.md"]);
+}
+
+#[test]
+fn an_invariant_without_its_test() {
+    let page = "**Invariant: a.** [`holds`](a.rs)\n\n".repeat(6);
+    let rule = documents::every_invariant_names_its_test;
+    let check = |page: &str, places: &[&str]| {
+        finds(
+            rule,
+            &[("ARCHITECTURE.md", page), ("a.rs", "fn holds() {}")],
+            places,
+        );
+    };
+    check(&page, &[]);
+    check(&page.replacen("holds", "held", 1), &["ARCHITECTURE.md"]);
+    check(&page.replacen("Invariant", "Hope", 1), &["ARCHITECTURE.md"]);
+}
+
+#[test]
 fn a_link_that_leads_nowhere() {
     let readme = "[a](docs/a.md) [b](docs/a.md#part) [c](https://example.org/x) [d](#part)\n\
                   [e](docs/gone.md), [f](src/)\n";

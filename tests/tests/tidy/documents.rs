@@ -51,6 +51,75 @@ fn rows<'a>(description: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
+/// A connection's journey, in the order in which the README's table has it.
+const JOURNEY: [&str; 7] = [
+    "accept", "queue", "schedule", "hand off", "take", "ack", "release",
+];
+
+/// The README leads from each step of a connection's journey to the one file that does it.
+/// That such files stay short is another rule's business, which holds for all.
+pub(crate) fn the_readme_names_a_file_for_each_step(tree: &Tree) -> Problems {
+    let readme = tree.text("README.md").unwrap_or("");
+    let mut problems = Problems::new();
+    for step in JOURNEY {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| {step} |")));
+        let files: Vec<&str> = row.into_iter().flat_map(links).collect();
+        let is_file = |file: &&str| file.ends_with(".rs") && tree.text(file).is_some();
+        if files.len() != 1 || !files.iter().all(is_file) {
+            problems.push(format!(
+                "README.md: the table of ideas and files has {files:?} for the step `{step}`. \
+                 Begin a row with `| {step} |` and link to the one file that does it"
+            ));
+        }
+    }
+    problems
+}
+
+/// An invariant that no test guards is a hope.
+pub(crate) fn every_invariant_names_its_test(tree: &Tree) -> Problems {
+    const PAGE: &str = "ARCHITECTURE.md";
+    /// Fewer would mean that the page was forgotten.
+    const INVARIANTS_MIN: usize = 6;
+    let page = tree.text(PAGE).unwrap_or("");
+    let invariants: Vec<&str> = page
+        .split("\n\n")
+        .filter(|paragraph| paragraph.trim_start().starts_with("**Invariant:"))
+        .collect();
+    let mut problems = Problems::new();
+    if invariants.len() < INVARIANTS_MIN {
+        let found = invariants.len();
+        problems.push(format!(
+            "{PAGE}: {found} paragraphs begin with `**Invariant:`, and at least \
+             {INVARIANTS_MIN} should"
+        ));
+    }
+    for invariant in invariants {
+        if !invariant
+            .split("[`")
+            .skip(1)
+            .any(|link| is_test(tree, link))
+        {
+            let first = invariant.trim_start().lines().next().unwrap_or("");
+            problems.push(format!(
+                "{PAGE}: «{first}» links to no test of that name. Write [`the_test`](its/file.rs)"
+            ));
+        }
+    }
+    problems
+}
+
+/// Tells whether the rest of a link, after its opening, names a function of the file it leads to.
+fn is_test(tree: &Tree, link: &str) -> bool {
+    let Some((name, rest)) = link.split_once("`](") else {
+        return false;
+    };
+    let file = rest.split(')').next().unwrap_or("");
+    let code = tree.text(file).unwrap_or("");
+    code.contains(&format!("fn {name}("))
+}
+
 pub(crate) fn links_lead_somewhere(tree: &Tree) -> Problems {
     let mut problems = Problems::new();
     for (path, text) in tree.files().filter(|(path, _)| path.ends_with(".md")) {

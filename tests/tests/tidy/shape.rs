@@ -17,7 +17,8 @@ const TO_BE_DONE: [&str; 3] = [
 ];
 
 fn is_example(path: &str) -> bool {
-    path.starts_with("examples/") && !path.starts_with("examples/src/")
+    let folders = ["examples/src/", "examples/tests/"];
+    path.starts_with("examples/") && !folders.iter().any(|folder| path.starts_with(folder))
 }
 
 pub(crate) fn every_file_opens_with_its_purpose(tree: &Tree) -> Problems {
