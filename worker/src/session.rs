@@ -5,13 +5,11 @@
 //! lines, at the bottom of this file.
 //!
 //! ```text
-//!              Drain              Disconnect, or         last connection
-//! Accepting ──────────► Draining ─ the worker's own ─►  Leaving ─ closed ─┬─► Closed
-//!     │                     │      wish                    │              │     ▲
-//!     │                     │      (skips Draining)        │    own wish  ▼     │ ack
-//!     │                     │                              │           Parting ─┘
-//!     └─────────────────────┴───────── master gone ────────┴──► Orphaned ─► Closed
-//!                                                               last connection closed
+//!              Drain              Disconnect, or         last connection closed,
+//! Accepting ──────────► Draining ─ the worker's own ─►  Leaving ─ own wish acknowledged ─► Closed
+//!     │                     │      wish                    │                                 ▲
+//!     │                     │      (skips Draining)        │        last connection closed   │
+//!     └─────────────────────┴───────── master gone ────────┴──► Orphaned ────────────────────┘
 //! ```
 //!
 //! **Invariant:** at most `window` connections are held un-acked, whatever the master sends.
@@ -39,10 +37,9 @@ pub(crate) enum Phase {
     Accepting,
     /// It takes none, and finishes those it holds.
     Draining,
-    /// Its servers are closed, and it waits for its last connection.
+    /// Its servers are closed, and it waits for its last connection; if it was its own wish,
+    /// also for the master's word that it knows.
     Leaving(Wish),
-    /// It has said that it leaves, and waits for the answer.
-    Parting(Wish),
     /// The master is gone.
     Orphaned,
     /// It has closed the channel itself.
@@ -80,6 +77,9 @@ pub(crate) struct Session {
     phase: Phase,
     /// Whether somebody wanted it to leave. A phase alone cannot tell: it moves on.
     is_wanted: bool,
+    /// Whether the master was told that the leaving is wanted, and has acknowledged it.
+    has_said_exited: bool,
+    is_acknowledged: bool,
     window: usize,
     servers: BTreeMap<ServerId, Server>,
     /// A `Ready` is owed: the master leaves us out until we say it.
@@ -94,6 +94,8 @@ impl Session {
         Self {
             phase: Phase::Accepting,
             is_wanted: false,
+            has_said_exited: false,
+            is_acknowledged: false,
             window: 0,
             servers: BTreeMap::new(),
             owes_ready: false,
@@ -230,10 +232,6 @@ impl Session {
             (Phase::Accepting | Phase::Draining, _) => true,
             // Whoever kills waits for nobody.
             (Phase::Leaving(_), Wish::Kill) => true,
-            (Phase::Parting(_), Wish::Kill) => {
-                self.phase = Phase::Parting(Wish::Kill);
-                return true;
-            }
             _ => return false,
         };
         self.phase = Phase::Leaving(wish);
@@ -244,12 +242,8 @@ impl Session {
     }
 
     /// The master has acknowledged that we leave.
-    pub(crate) fn parted(&mut self) -> Option<Step> {
-        let Phase::Parting(wish) = self.phase else {
-            return None;
-        };
-        self.phase = Phase::Closed;
-        Some(Step::Close(wish))
+    pub(crate) fn parted(&mut self) {
+        self.is_acknowledged = true;
     }
 
     /// The master is gone; returns whether that is news.
@@ -282,19 +276,22 @@ impl Session {
     }
 
     /// Returns the next step on the way out, if it is time for one.
+    ///
+    /// That the leaving is wanted is said first of all: a program that ends as soon as its
+    /// last connection is served would otherwise be taken for one that died.
     pub(crate) fn next_step(&mut self, any_open: impl FnOnce() -> bool) -> Option<Step> {
         let Phase::Leaving(wish) = self.phase else {
             return None;
         };
-        if wish != Wish::Kill && any_open() {
+        let is_own = wish != Wish::Master;
+        if is_own && !std::mem::replace(&mut self.has_said_exited, true) {
+            return Some(Step::SayExited);
+        }
+        if is_own && !self.is_acknowledged || wish != Wish::Kill && any_open() {
             return None;
         }
-        if wish == Wish::Master {
-            self.phase = Phase::Closed;
-            return Some(Step::Close(wish));
-        }
-        self.phase = Phase::Parting(wish);
-        Some(Step::SayExited)
+        self.phase = Phase::Closed;
+        Some(Step::Close(wish))
     }
 
     fn queued(&self) -> usize {

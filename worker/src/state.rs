@@ -153,9 +153,8 @@ impl State {
             MasterToWorker::Drain { grace } => self.drain(link, grace),
             MasterToWorker::Disconnect => self.leave(link, Wish::Master),
             MasterToWorker::ExitedAfterDisconnectAck => {
-                if let Some(step) = self.session.parted() {
-                    self.take_step(link, step);
-                }
+                self.session.parted();
+                self.progress(link);
             }
             MasterToWorker::User(message) => self.received.put(message),
             MasterToWorker::Ping { nonce } => self.outbox.say(WorkerToMaster::Pong { nonce }),

@@ -102,14 +102,20 @@ fn the_master_s_wish_closes_without_a_word_when_the_last_connection_is_done() {
 }
 
 #[test]
-fn the_own_wish_is_said_and_waits_for_the_ack() {
-    let mut session = session(4);
-    assert!(session.leave(Wish::Own));
-    assert!(!session.leave(Wish::Master), "one leaves once");
-    assert_eq!(session.next_step(|| false), Some(Step::SayExited));
-    assert_eq!(session.next_step(|| false), None, "it is said once");
-    assert_eq!(session.parted(), Some(Step::Close(Wish::Own)));
-    assert_eq!(session.parted(), None);
+fn the_own_wish_is_said_at_once_and_waits_for_the_ack_and_the_last_connection() {
+    for ack_first in [true, false] {
+        let mut session = session(4);
+        assert!(session.leave(Wish::Own));
+        assert!(!session.leave(Wish::Master), "one leaves once");
+        assert_eq!(session.next_step(|| unreachable!()), Some(Step::SayExited));
+        assert_eq!(session.next_step(|| false), None, "it is said once");
+        session.parted();
+        if ack_first {
+            assert_eq!(session.next_step(|| true), None);
+        }
+        assert_eq!(session.next_step(|| false), Some(Step::Close(Wish::Own)));
+        assert_eq!(session.phase(), Phase::Closed);
+    }
 }
 
 #[test]
@@ -118,7 +124,9 @@ fn killing_waits_for_no_connection_and_hurries_one_that_leaves() {
     assert!(session.leave(Wish::Own));
     assert!(session.leave(Wish::Kill));
     assert_eq!(session.next_step(|| unreachable!()), Some(Step::SayExited));
-    assert_eq!(session.parted(), Some(Step::Close(Wish::Kill)));
+    session.parted();
+    let step = session.next_step(|| unreachable!());
+    assert_eq!(step, Some(Step::Close(Wish::Kill)));
 }
 
 #[test]
