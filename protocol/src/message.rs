@@ -107,7 +107,8 @@ pub enum WorkerToMaster {
         /// The number of the ping.
         nonce: u64,
     },
-    /// What the worker counts of its own work, once a second while it changes.
+    /// What the worker counts of its own work, once a second while it changes; in a drain at
+    /// its beginning and four times a second.
     Statistics(Statistics),
 }
 
@@ -269,12 +270,23 @@ pub struct UserMessage {
 }
 
 /// What a worker counts of its own work.
+///
+/// A connection that our HTTP servers serve is of one kind at a time: idle, busy, streaming or
+/// upgraded. What is open beyond their sum the program serves in its own way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Connections taken and not yet closed.
     pub open: u32,
     /// Connections taken since the start.
     pub taken: u64,
-    /// Requests answered since the start; 0 if the program does not use our HTTP server.
+    /// Requests answered since the start; 0 if the program does not use our HTTP servers.
     pub requests: u64,
+    /// Connections without a request: not heard from yet, or kept alive.
+    pub idle: u32,
+    /// Connections with a request that waits for its answer.
+    pub busy: u32,
+    /// Connections whose answer has begun and not ended: downloads, event streams.
+    pub streaming: u32,
+    /// Connections that speak something else by now: WebSocket, CONNECT.
+    pub upgraded: u32,
 }

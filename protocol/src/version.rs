@@ -8,10 +8,11 @@
 //!
 //! | version | change |
 //! |---|---|
+//! | 2 | `Statistics` counts connections by kind: idle, busy, streaming, upgraded |
 //! | 1 | first version |
 //!
 //! [`Hello`]: crate::WorkerToMaster::Hello
 //! [`Welcome`]: crate::message::Welcome
 
 /// The version that this build speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;

@@ -14,7 +14,7 @@ use crate::state::{Queued, State};
 
 /// How long idle connections may stay when it is not the master who says so: it has gone, or
 /// the program leaves by itself. Shorter than the master's patience with an orphan's like.
-const OWN_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const OWN_GRACE: Duration = Duration::from_secs(1);
 
 impl State {
     /// No more connections: what is queued goes back, and the program is told.
@@ -45,6 +45,10 @@ impl State {
         for queued in queued {
             self.reject(queued.handoff, RejectReason::Draining);
         }
+        // What the master shows of us from here on should be no older than the drain.
+        self.report(link);
+        // An accept may have heard of it; the task is to tell more often from now on.
+        link.bell.notify_one();
         announce_drain(link, grace);
         self.wake_all();
     }

@@ -40,6 +40,7 @@
 
 mod address;
 pub mod http;
+mod gauges;
 mod indexes;
 mod lease;
 mod leaving;

@@ -20,6 +20,7 @@ use maitred_protocol::native::{WorkerEnd, WorkerInbox};
 use maitred_protocol::{ServerId, environment, fd};
 use tokio::sync::{Notify, watch};
 
+use crate::gauges::{self, Gauges};
 use crate::open_connections::{ListenerTag, SharedTable};
 use crate::outbox::Acked;
 use crate::service;
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     state: Mutex<State>,
     /// The connections that the program holds. Its lock is inside the state's.
     pub(crate) open: SharedTable,
+    /// What this library's servers count, for reports.
+    pub(crate) gauges: &'static Gauges,
     /// Rung when the task should look again at what it waits for.
     pub(crate) bell: Notify,
     /// Who we are, once the master has said so; or why it never will.
@@ -80,15 +83,16 @@ fn connect() -> io::Result<Option<Link>> {
     };
     let (end, inbox) = WorkerEnd::new(fd::take_inherited(number)?)?;
     end.hello().map_err(io::Error::other)?;
-    Ok(Some(Link::new(end, inbox)))
+    Ok(Some(Link::new(end, inbox, &gauges::PROCESS)))
 }
 
 impl Link {
-    pub(crate) fn new(end: WorkerEnd, inbox: WorkerInbox) -> Self {
+    pub(crate) fn new(end: WorkerEnd, inbox: WorkerInbox, gauges: &'static Gauges) -> Self {
         Self {
             state: Mutex::new(State::new(end.clone(), inbox)),
             end,
             open: SharedTable::default(),
+            gauges,
             bell: Notify::new(),
             identity: watch::Sender::new(None),
             draining: watch::Sender::new(None),

@@ -9,7 +9,7 @@ use maitred_protocol::WorkerToMaster;
 use maitred_protocol::message::Statistics;
 use tokio::time::sleep_until;
 
-use crate::http;
+use crate::gauges::Kind;
 use crate::link::Link;
 use crate::outbox::Blocked;
 use crate::session::Phase;
@@ -17,6 +17,10 @@ use crate::state::{Pumped, State};
 
 /// How often a worker that counts something tells its master: as often as people look.
 const STATISTICS_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it does while it drains: at the deadline the master says by these counts what it
+/// cut, and a quarter of a second is what a client's last answer may take anyway.
+const DRAIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a worker that rejected rests before it looks for room: a tenth of what a client
 /// notices, and no spin. Node workers, which cannot say `Ready`, begin with as much.
@@ -113,22 +117,34 @@ impl State {
     /// Whether a report would, or could, differ from the last one.
     fn is_worth_telling(&self, link: &Link) -> bool {
         let told = &self.reported.0;
-        self.session.is_accepting()
-            && (told.open > 0
-                || told.taken != link.open.lock().taken()
-                || told.requests != http::requests_answered())
+        // Who parts has told that it holds nothing, and all others have no master.
+        matches!(
+            self.session.phase(),
+            Phase::Accepting | Phase::Draining | Phase::Leaving(_)
+        ) && (told.open > 0
+            || told.taken != link.open.lock().taken()
+            || told.requests != link.gauges.answered())
     }
 
     fn next_report(&self, now: Instant) -> Instant {
-        self.reported.1.map_or(now, |last| last + STATISTICS_PAUSE)
+        let pause = match self.session.is_accepting() {
+            true => STATISTICS_PAUSE,
+            false => DRAIN_PAUSE,
+        };
+        self.reported.1.map_or(now, |last| last + pause)
     }
 
-    fn report(&mut self, link: &Link) {
+    /// Tells the master what is counted, if it is news.
+    pub(crate) fn report(&mut self, link: &Link) {
         let mut open = link.open.lock();
         let statistics = Statistics {
             open: u32::try_from(open.count()).unwrap_or(u32::MAX),
             taken: open.taken(),
-            requests: http::requests_answered(),
+            requests: link.gauges.answered(),
+            idle: link.gauges.of(Kind::Idle),
+            busy: link.gauges.of(Kind::Busy),
+            streaming: link.gauges.of(Kind::Streaming),
+            upgraded: link.gauges.of(Kind::Upgraded),
         };
         drop(open);
         let is_news = statistics != self.reported.0;

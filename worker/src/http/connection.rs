@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,6 +23,7 @@ use super::{
     scan::Scan,
     sending::UNREAD_BODY_MAX,
 };
+use crate::gauges::Kind;
 
 /// Room beyond the longest head, so that a full buffer always means a head over its limit:
 /// the few empty lines that may come before it fit here.
@@ -60,7 +61,9 @@ pub(super) async fn run<H, F>(
         // An error is the handler's way to give up; what to make of it shows in how far
         // the answer got. Usually the client is gone.
         let _ = handler(request, response).await;
-        if let Some(ending) = settle(&shared).await {
+        let settled = settle(&shared).await;
+        shared.lock().counted.turn(Kind::Idle);
+        if let Some(ending) = settled {
             break ending;
         }
         give_way().await;
@@ -92,7 +95,7 @@ async fn settle(shared: &Shared) -> Option<Ending> {
         match exchange.answer {
             _ if exchange.is_broken => return Some(Ending::Quiet),
             Answer::Finished => {
-                super::ANSWERED.fetch_add(1, Relaxed);
+                exchange.common.gauges.add_answer();
                 None
             }
             Answer::Awaited => Some(exchange.failure.unwrap_or(Refusal::UNANSWERED)),

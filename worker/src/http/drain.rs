@@ -5,14 +5,27 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::Notify;
 
 use super::Limits;
+use crate::gauges::{self, Gauges};
 
 /// What the connections of one server have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Common {
     /// The bounds for each of them.
     pub(super) limits: Limits,
     /// Whether and how far the server is draining.
     pub(super) drain: Drain,
+    /// Where they are counted.
+    pub(super) gauges: &'static Gauges,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            drain: Drain::default(),
+            gauges: &gauges::PROCESS,
+        }
+    }
 }
 
 /// The two moments of a drain, each of which comes once and stays.

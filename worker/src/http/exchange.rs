@@ -23,6 +23,7 @@ use super::{
     scan::Scan,
     wire::Wire,
 };
+use crate::gauges::{Counted, Kind};
 
 /// Memory for heads that an idle connection may keep; twice what common ones need.
 const HEADS_KEPT: usize = 4 * 1024;
@@ -80,6 +81,8 @@ pub(super) struct Exchange {
     pub(super) is_broken: bool,
     /// How many of the request and the response the application still holds.
     held: u8,
+    /// What the connection counts as.
+    pub(super) counted: Counted,
     /// Wakes the connection when it holds none any more.
     waiter: Option<Waker>,
     /// The vectors of the last request and response, for the next.
@@ -91,6 +94,7 @@ impl Exchange {
     fn new(wire: Wire, common: Arc<Common>) -> Self {
         Self {
             wire,
+            counted: common.gauges.count(),
             common,
             scan: Scan::default(),
             framing: Framing::UNKNOWN,
@@ -123,6 +127,7 @@ impl Exchange {
         self.answer = Answer::Awaited;
         self.keep_alive = false;
         self.held = 2;
+        self.counted.turn(Kind::Busy);
     }
 
     /// A request or a response came back.

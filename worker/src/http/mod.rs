@@ -65,15 +65,12 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Requests that the servers of this process have answered: for the master, to show.
-static ANSWERED: AtomicU64 = AtomicU64::new(0);
+use crate::gauges;
 
 /// Returns how many requests the servers of this process have answered.
 #[must_use]
 pub fn requests_answered() -> u64 {
-    ANSWERED.load(Ordering::Relaxed)
+    gauges::PROCESS.answered()
 }
 
 pub use accept::Accept;

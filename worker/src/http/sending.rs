@@ -12,6 +12,7 @@ use super::{
     head::Head,
     scan::Scan,
 };
+use crate::gauges::Kind;
 
 /// The longest rest of a body that we read and drop to keep a connection.
 ///
@@ -76,6 +77,7 @@ impl Exchange {
         }
         if piece.len() > COPY_MAX {
             self.answer = Answer::Torn;
+            self.counted.turn(Kind::Streaming);
             return Ok(Some(payload));
         }
         self.wire.output.extend_from_slice(piece);
@@ -94,6 +96,7 @@ impl Exchange {
             self.wire.output.extend_from_slice(b"\r\n");
         }
         if !is_last {
+            self.counted.turn(Kind::Streaming);
             return Ok(());
         }
         match payload {

@@ -6,6 +6,7 @@ use super::{
     Accept, Limits, connection::run, drain::Common, exchange::Shared, request::Request,
     response::Response, turn::Circle, wire::Wire,
 };
+use crate::gauges::{self, Gauges};
 
 /// An HTTP/1.1 server around one handler, like Node's `http.createServer`.
 ///
@@ -13,6 +14,7 @@ use super::{
 pub struct Server<H> {
     handler: H,
     limits: Limits,
+    gauges: &'static Gauges,
 }
 
 impl<H, F> Server<H>
@@ -29,6 +31,7 @@ where
         Self {
             handler,
             limits: Limits::default(),
+            gauges: &gauges::PROCESS,
         }
     }
 
@@ -36,6 +39,13 @@ where
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Counts elsewhere than with all other servers of the process.
+    #[cfg(test)]
+    pub(crate) fn counted_by(mut self, gauges: &'static Gauges) -> Self {
+        self.gauges = gauges;
         self
     }
 
@@ -64,6 +74,7 @@ where
     pub async fn serve<A: Accept>(&self, listener: A) -> io::Result<()> {
         let common = Arc::new(Common {
             limits: self.limits.clone(),
+            gauges: self.gauges,
             ..Common::default()
         });
         let open = |stream: A::Stream, remote| {

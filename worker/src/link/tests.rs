@@ -48,7 +48,11 @@ async fn meet() -> (&'static Link, Master) {
     let (worker_end, worker_inbox) = WorkerEnd::new(worker).unwrap();
     worker_end.hello().unwrap();
     // As in a program, where it lives as long as the process.
-    let link: &'static Link = Box::leak(Box::new(Link::new(worker_end, worker_inbox)));
+    let link: &'static Link = Box::leak(Box::new(Link::new(
+        worker_end,
+        worker_inbox,
+        Gauges::leaked(),
+    )));
     tokio::spawn(service::serve(link));
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut master = Master {

@@ -54,13 +54,7 @@ pub(super) fn worker_to_master() -> impl Strategy<Value = WorkerToMaster> {
         Just(WorkerToMaster::ExitedAfterDisconnect),
         user_message().prop_map(WorkerToMaster::User),
         any::<u64>().prop_map(|nonce| WorkerToMaster::Pong { nonce }),
-        (any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(open, taken, requests)| {
-            WorkerToMaster::Statistics(Statistics {
-                open,
-                taken,
-                requests,
-            })
-        }),
+        statistics().prop_map(WorkerToMaster::Statistics),
     ]
 }
 
@@ -72,6 +66,23 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             slot: SlotId(slot),
             generation: Generation(generation),
             window,
+        }
+    })
+}
+
+fn statistics() -> impl Strategy<Value = Statistics> {
+    let counts = any::<(u32, u64, u64)>();
+    let kinds = any::<[u32; 4]>();
+    (counts, kinds).prop_map(|((open, taken, requests), kinds)| {
+        let [idle, busy, streaming, upgraded] = kinds;
+        Statistics {
+            open,
+            taken,
+            requests,
+            idle,
+            busy,
+            streaming,
+            upgraded,
         }
     })
 }

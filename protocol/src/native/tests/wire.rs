@@ -9,12 +9,12 @@ use super::super::codec::decode;
 use super::{bytes_of, new_connection, welcome};
 use crate::message::{
     BoundAddress, ListenAddress, ListenOptions, MasterToWorker, QueryId, RejectReason,
-    ServerOutcome, ServerQuery, Statistics, UserMessage, WorkerToMaster,
+    ServerOutcome, ServerQuery, Statistics, UserMessage, Welcome, WorkerToMaster,
 };
 use crate::{ChannelError, HandoffId, ServerId};
 
-/// The hash of the samples below, as version 1 encodes them.
-const RECORDED: u64 = 0xff79_ce44_eddf_dc85;
+/// The hash of the samples below, as version 2 encodes them.
+const RECORDED: u64 = 0x1a06_e24d_f15a_b03b;
 
 fn master_samples() -> Vec<MasterToWorker> {
     let reply = |outcome| MasterToWorker::ServerReply {
@@ -108,6 +108,10 @@ fn worker_samples() -> Vec<WorkerToMaster> {
             open: 1,
             taken: 251,
             requests: 65_536,
+            idle: 2,
+            busy: 3,
+            streaming: 300,
+            upgraded: 4,
         }),
     ]
 }
@@ -173,6 +177,9 @@ fn hello_and_welcome_begin_alike_in_every_version() {
         pid: 200,
     };
     assert_eq!(bytes_of(&hello), [0, 1, 200]);
-    let welcome = bytes_of(&MasterToWorker::Welcome(welcome()));
+    let welcome = bytes_of(&MasterToWorker::Welcome(Welcome {
+        version: 1,
+        ..welcome()
+    }));
     assert_eq!(welcome[..2], [0, 1]);
 }

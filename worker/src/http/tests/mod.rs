@@ -4,6 +4,7 @@
 //! the end of the stream also sees what a timeout does, without anyone sleeping.
 
 mod bodies;
+mod counting;
 mod draining;
 mod exchanges;
 mod fairness;
