@@ -33,14 +33,18 @@
 //! # Leaving
 //!
 //! A worker drains when its master says so (reload, scale down, stop). [`http::Server`] does
-//! all of it. With axum pass [`Listener::draining`] to `with_graceful_shutdown`. A plain loop
-//! of accepts needs nothing: see [`Listener`].
+//! all of it, and so does `hyper::serve` (with the feature `hyper`) for axum's routers and all
+//! services of tower or hyper. With `axum::serve` (feature `axum`) pass [`Listener::draining`]
+//! to `with_graceful_shutdown`; but axum closes at once what is idle, and loses a request that
+//! is under way to it. A plain loop of accepts needs nothing: see [`Listener`].
 //!
 //! Reading order: [`Listen`], [`Listener`], [`Worker`], then `link.rs` and on.
 
 mod address;
-pub mod http;
 mod gauges;
+pub mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod indexes;
 mod lease;
 mod leaving;

@@ -217,4 +217,4 @@ pub(crate) fn over() -> io::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,7 @@ use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
+    sync::Mutex,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,6 +14,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+
+use crate::leaving::OWN_GRACE;
 
 /// Where a server's connections come from.
 ///
@@ -44,6 +47,59 @@ pub trait Accept {
     /// Resolves when this process has been asked to drain, with the grace: how long an idle
     /// keep-alive connection may stay. Asked for once, when serving begins.
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Drains when `stop` resolves, too: at a signal, for one. What idles then may stay a
+    /// second. The way for a program without a master to end, and lose nothing.
+    fn until<F>(self, stop: F) -> Until<Self, F>
+    where
+        Self: Sized,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Until {
+            listener: self,
+            stop: Mutex::new(Some(stop)),
+        }
+    }
+}
+
+/// A listener that also drains when it is asked to here; see [`Accept::until`].
+#[derive(Debug)]
+pub struct Until<A, F> {
+    listener: A,
+    /// Taken when serving begins.
+    stop: Mutex<Option<F>>,
+}
+
+impl<A, F> Accept for Until<A, F>
+where
+    A: Accept,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Stream = A::Stream;
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(A::Stream, Option<SocketAddr>)>> {
+        self.listener.poll_accept(cx)
+    }
+
+    fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
+        let draining = self.listener.draining();
+        let stop = self.stop.lock().ok().and_then(|mut stop| stop.take());
+        async move {
+            let stopped = async {
+                match stop {
+                    Some(stop) => stop.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                grace = draining => grace,
+                () = stopped => OWN_GRACE,
+            }
+        }
+    }
 }
 
 impl Accept for TcpListener {
@@ -76,9 +132,14 @@ impl Accept for UnixListener {
     }
 }
 
+/// How long to leave an accept alone that failed for want of descriptors or memory.
+///
+/// Long enough not to burn CPU, short enough that clients take it for a slow network.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What to do after an accept that failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// One client gave up while it waited: ask for the next.
     NextAtOnce,
     /// Something is short: ask again a little later.
@@ -88,7 +149,7 @@ pub(super) enum Fate {
 }
 
 /// Classifies an accept error. The only place where that is decided.
-pub(super) fn fate_of(error: &io::Error) -> Fate {
+pub(crate) fn fate_of(error: &io::Error) -> Fate {
     match (error.kind(), Errno::from_io_error(error)) {
         // accept(2) reports what happened to a connection in the queue as its own error.
         (_, Some(Errno::PROTO)) => Fate::NextAtOnce,

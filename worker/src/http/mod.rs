@@ -73,7 +73,9 @@ pub fn requests_answered() -> u64 {
     gauges::PROCESS.answered()
 }
 
-pub use accept::Accept;
+#[cfg(feature = "hyper")]
+pub(crate) use accept::{ACCEPT_PAUSE, Fate, fate_of};
+pub use accept::{Accept, Until};
 pub use limits::Limits;
 pub use request::{Request, Version};
 pub use response::Response;

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use super::{
-    accept::{Accept, Fate, fate_of},
+    accept::{ACCEPT_PAUSE, Accept, Fate, fate_of},
     drain::Drain,
 };
 
@@ -53,11 +53,6 @@ const TURN_TIME: Duration = Duration::from_micros(200);
 ///
 /// More than a master hands off unasked (its window), so it only bounds a flood.
 const ACCEPTS_MAX: usize = 16;
-
-/// How long to leave an accept alone that failed for want of descriptors or memory.
-///
-/// Long enough not to burn CPU, short enough that clients take it for a slow network.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether more connections are to come.
 enum Source {

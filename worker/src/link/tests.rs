@@ -25,16 +25,16 @@ const SERVER: ServerId = ServerId(7);
 const WINDOW: u32 = 2;
 
 /// Long for anything that happens on one machine; only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what)
         .await
         .expect("it happens within the deadline")
 }
 
 /// The master's side, and the door that clients come in by.
-struct Master {
+pub(crate) struct Master {
     end: MasterEnd,
     inbox: MasterInbox,
     door: TcpListener,
@@ -42,7 +42,7 @@ struct Master {
 }
 
 /// Makes a link, and a master that has greeted it.
-async fn meet() -> (&'static Link, Master) {
+pub(crate) async fn meet() -> (&'static Link, Master) {
     let (master, worker) = pair().unwrap();
     let (end, inbox) = MasterEnd::new(master).unwrap();
     let (worker_end, worker_inbox) = WorkerEnd::new(worker).unwrap();
@@ -74,7 +74,7 @@ async fn meet() -> (&'static Link, Master) {
 }
 
 impl Master {
-    fn tell(&self, message: &MasterToWorker) {
+    pub(crate) fn tell(&self, message: &MasterToWorker) {
         self.end
             .send(&Encoded::new(message).unwrap(), None)
             .unwrap();
@@ -83,11 +83,15 @@ impl Master {
     /// Returns the next word; statistics are told whenever it is time, and not here.
     async fn hear(&mut self) -> WorkerToMaster {
         loop {
-            let word = soon(self.inbox.receive()).await.unwrap();
+            let word = self.hear_any().await;
             if !matches!(word, WorkerToMaster::Statistics(_)) {
                 return word;
             }
         }
+    }
+
+    pub(crate) async fn hear_any(&mut self) -> WorkerToMaster {
+        soon(self.inbox.receive()).await.unwrap()
     }
 
     async fn hear_query(&mut self) -> ServerQuery {
@@ -109,7 +113,7 @@ impl Master {
     }
 
     /// Lets a client in and hands it over; returns the client, and the master's copy.
-    async fn hand_off(&mut self) -> (TcpStream, std::net::TcpStream, HandoffId) {
+    pub(crate) async fn hand_off(&mut self) -> (TcpStream, std::net::TcpStream, HandoffId) {
         let client = TcpStream::connect(self.door.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, self.door.accept());
         let (copy, address) = accepted.unwrap();
@@ -140,7 +144,7 @@ async fn open(link: &'static Link, master: &mut Master, wish: Listen) -> Listene
     listener
 }
 
-async fn open_any(link: &'static Link, master: &mut Master) -> Listener {
+pub(crate) async fn open_any(link: &'static Link, master: &mut Master) -> Listener {
     open(link, master, Listen::any(0)).await
 }
 
@@ -393,6 +397,29 @@ async fn statistics_follow_what_is_taken_and_closed() {
     }
     drop(held);
     assert_eq!(told, [(1, 1), (0, 1)]);
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_s_own_server_takes_the_listener() {
+    let (link, mut master) = meet().await;
+    let listener = open_any(link, &mut master).await;
+    let draining = listener.draining();
+    let draining = async {
+        draining.await;
+    };
+    let app = axum::Router::new().fallback(async || "axum");
+    let serving = axum::serve(listener, app).with_graceful_shutdown(draining);
+    let serving = tokio::spawn(serving.into_future());
+    let (mut client, _copy, _) = master.hand_off().await;
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    soon(client.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\naxum"), "{answer}");
+    let grace = Duration::from_millis(1);
+    master.tell(&MasterToWorker::Drain { grace });
+    soon(serving).await.unwrap().unwrap();
 }
 
 #[tokio::test]
