@@ -1,5 +1,5 @@
-//! You will learn how an axum program becomes a worker: it listens with this library, and
-//! tells axum when to drain. Nothing else changes, and it still runs without a master.
+//! You will learn how an axum program becomes a worker: its router is served by this library,
+//! which knows when to drain. Nothing else changes, and it still runs without a master.
 //! Run `cargo run -p maitred-examples --example axum_app`, then `curl 127.0.0.1:5000`.
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
@@ -11,6 +11,8 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use maitred_examples::{address, asked_to_stop};
+use maitred_worker::http::Accept;
+use maitred_worker::hyper::serve;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
@@ -21,29 +23,9 @@ async fn main() -> io::Result<()> {
 
     let listener = maitred_worker::listen(address("127.0.0.1:5000")).await?;
     println!("listening on {}", listener.local_addr()?);
-    // Asked for before axum gets the listener; it does not borrow it.
-    let draining = listener.draining();
-    let leave = async {
-        tokio::select! {
-            () = drained(draining) => {}
-            () = stop => {}
-        }
-    };
-    axum::serve(listener, app)
-        .with_graceful_shutdown(leave)
-        .await
-}
-
-/// Resolves when this worker drains and nothing is left to lose.
-///
-/// axum, once it is told, closes at once what is idle, and a connection whose request is still
-/// under way looks idle to it. So it is told when the last connection has closed, or when
-/// those that remain have had the time that the master grants. No new ones come meanwhile.
-async fn drained(draining: impl Future<Output = Duration>) {
-    let grace = draining.await;
-    if let Ok(Some(worker)) = maitred_worker::worker().await {
-        let _too_late = tokio::time::timeout(grace, worker.disconnected()).await;
-    }
+    // It drains when its master says so, or when somebody asks it to stop: no new connections
+    // come, requests are answered, and each answer tells its client to connect again.
+    serve(listener.until(stop), app).await
 }
 
 async fn hello() -> String {
