@@ -3,6 +3,7 @@
 //! `cli/` has one file for each family of commands; `demo/` is the server that
 //! `maitred run` runs when it is given none.
 
+mod bench;
 mod cli;
 mod control;
 mod demo;

@@ -2,10 +2,11 @@
 //!
 //! Every mistake of the user is one line that says what is wrong and what would be right, and
 //! exit code 2; no such app or worker is 3, no master is 4, and every other failure 1. A family
-//! of commands is a file of its own. All but `run` and `replay` ask a running master over its
+//! of commands is a file of its own. All but `run`, `bench` and `replay` ask a running master over its
 //! control socket, and know nothing of it but what that says.
 
 mod ask;
+mod bench;
 mod change;
 mod duration;
 mod events;
@@ -58,6 +59,7 @@ enum Command {
     Events(follow::EventsArguments),
     Ping(ping::PingArguments),
     Kill(ping::KillArguments),
+    Bench(bench::BenchArguments),
     Replay(replay::ReplayArguments),
     /// Serve what `run` serves without a program; as its worker, or alone.
     #[command(name = demo::COMMAND, hide = true)]
@@ -109,6 +111,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Events(arguments) => follow::run(&arguments),
         Command::Ping(arguments) => ping::ping(&arguments),
         Command::Kill(arguments) => ping::kill(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }
@@ -172,6 +175,7 @@ mod tests {
     fn help_names_every_command_but_the_hidden_one() {
         let help = Arguments::command().render_help().to_string();
         assert!(help.contains("run "), "{help}");
+        assert!(help.contains("bench "), "{help}");
         assert!(help.contains("replay "), "{help}");
         assert!(!help.contains(demo::COMMAND), "{help}");
     }
@@ -203,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn help_of_bench_names_every_option_and_its_default() {
+        let mut command = Arguments::command();
+        let bench = command.find_subcommand_mut("bench").unwrap();
+        let help = bench.render_help().to_string();
+        for option in [
+            "<URL>",
+            "-c, --connections <N>",
+            "-p, --pipelining <N>",
+            "-d, --duration <TIME>",
+            "-a, --amount <N>",
+            "-t, --timeout <TIME>",
+            "--close",
+            "-H, --header <HEADER>",
+            "-m, --method <METHOD>",
+            "-b, --body <BODY>",
+            "--json <FILE>",
+            "--record <FILE>",
+            "[default: 10s]",
+        ] {
+            assert!(help.contains(option), "{option} is missing in:\n{help}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_one_line_that_says_what_would_be_right() {
         for (line, wrong, right) in [
             ("maitred run -i many", "'many'", "1 to 1024"),
@@ -218,6 +246,28 @@ mod tests {
             ("maitred run ./app --work 5", "--work", "[PROGRAM]"),
             ("maitred run ./app --listen :80", "--listen", "[PROGRAM]"),
             ("maitred run --wndow 3", "--wndow", "--window"),
+            ("maitred bench", "<URL>", "--help"),
+            ("maitred bench 127.0.0.1:5000", "begins with", "http://127"),
+            ("maitred bench https://a", "TLS", "http://127"),
+            ("maitred bench http://a -c 0", "'0'", "1..=65536"),
+            ("maitred bench http://a -p 1001", "'1001'", "1..=1000"),
+            ("maitred bench http://a -d 0s", "'0s'", "10s"),
+            ("maitred bench http://a -t soon", "'soon'", "30s"),
+            ("maitred bench http://a -a 0", "'0'", "1.."),
+            (
+                "maitred bench http://a -a 9 -d 9s",
+                "--amount",
+                "--duration",
+            ),
+            (
+                "maitred bench http://a --close -p 2",
+                "--close",
+                "--pipelining",
+            ),
+            ("maitred bench http://a -H Accept", "'Accept'", "text/html"),
+            ("maitred bench http://a -H a(:b", "'a(:b'", "text/html"),
+            ("maitred bench http://a -m G(T", "'G(T'", "GET"),
+            ("maitred bench http://a -m connect", "'connect'", "GET"),
         ] {
             let refusal = refusal(line);
             assert_eq!(refusal.lines().count(), 1, "{line}: {refusal}");

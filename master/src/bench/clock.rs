@@ -1,0 +1,61 @@
+//! The clock of a measurement: nanoseconds of `CLOCK_MONOTONIC`.
+//!
+//! A record is joined with what the master on the same machine wrote down, so its times must
+//! mean something outside this process; those of `std::time::Instant` do not.
+
+use std::ops::Add;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// A moment, in nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Moment(pub(super) u64);
+
+impl Moment {
+    /// Returns the present moment.
+    pub(super) fn now() -> Self {
+        let time = clock_gettime(ClockId::Monotonic);
+        // The kernel counts from its start, with nanoseconds in 0..10^9: neither is negative.
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        Self(seconds * 1_000_000_000 + nanos)
+    }
+
+    /// Returns how long ago `earlier` was; nothing if it is yet to come.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_pass_as_time_does() {
+        let (before, began) = (Moment::now(), std::time::Instant::now());
+        while began.elapsed() < Duration::from_millis(5) {}
+        let inner = began.elapsed();
+        assert!(Moment::now().since(before) >= inner);
+    }
+
+    #[test]
+    fn differences_never_run_backwards() {
+        let (earlier, later) = (Moment(5), Moment(9));
+        assert_eq!(later.since(earlier), Duration::from_nanos(4));
+        assert_eq!(earlier.since(later), Duration::ZERO);
+        assert_eq!(earlier + Duration::from_nanos(4), later);
+    }
+}
