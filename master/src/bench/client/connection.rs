@@ -98,7 +98,14 @@ impl<'a> Connection<'a> {
             }
             match self.poll_read(cx) {
                 Poll::Ready(Some(ending)) => return Poll::Ready(ending),
-                Poll::Ready(None) => {}
+                Poll::Ready(None) if self.closes => {}
+                Poll::Ready(None) => {
+                    // Others first: an answer that has come and lies there while we write
+                    // would look slower than it was. So all that is ready is read, and then
+                    // the next requests are written.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Pending => return self.poll_alarm(cx, alarm),
             }
         }
