@@ -2,8 +2,8 @@
 //!
 //! Every mistake of the user is one line that says what is wrong and what would be right, and
 //! exit code 2; no such app or worker is 3, no master is 4, and every other failure 1. A family
-//! of commands is a file of its own. All but `run`, `bench` and `replay` ask a running master over its
-//! control socket, and know nothing of it but what that says.
+//! of commands is a file of its own. All but `run`, `bench` and `replay` ask a running master
+//! over its control socket, and know nothing of it but what that says.
 
 mod ask;
 mod bench;
