@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use maitred_core::id::{ServerId, SlotId, WorkerId};
-use maitred_core::supervise::{ExitStatus, Outcome};
+use crate::operation::Cut;
+use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
+use maitred_core::supervise::{ExitStatus, HangSign, Outcome};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -151,6 +152,54 @@ pub enum Event {
         worker: WorkerId,
         /// Its process.
         pid: u32,
+        /// What it still held.
+        cut: Cut,
+    },
+    /// A worker hangs, and is being killed.
+    Hung {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+        /// How it was recognised.
+        sign: HangSign,
+    },
+    /// A place stays empty: its worker ended with a code that says so.
+    Stopped {
+        /// Which place.
+        slot: SlotId,
+    },
+    /// Everything was asked to stop, and has; the master stays.
+    Resting,
+    /// Every worker is being replaced by a new one.
+    ReloadBegun {
+        /// What the new workers belong to.
+        generation: Generation,
+        /// How many are to be replaced.
+        workers: usize,
+    },
+    /// A new worker is ready and has taken a place; the old one drains.
+    Replaced {
+        /// Which place.
+        slot: SlotId,
+        /// Who had it, if anybody did.
+        old: Option<WorkerId>,
+        /// Who has it now.
+        new: WorkerId,
+    },
+    /// Every worker was replaced, and the old ones are gone.
+    Reloaded {
+        /// What the new workers belong to.
+        generation: Generation,
+    },
+    /// A reload has ended early; whoever was not replaced stays.
+    ReloadFailed {
+        /// What the new workers would have belonged to.
+        generation: Generation,
+        /// The new worker that failed.
+        worker: Option<WorkerId>,
+        /// Why.
+        reason: String,
     },
     /// The shutdown began: no more workers are started, and what the backlog holds is served.
     ShuttingDown,
@@ -179,6 +228,13 @@ impl Event {
             Self::BackingOff { .. } => "backing_off",
             Self::Errored { .. } => "errored",
             Self::CutAtDeadline { .. } => "cut_at_deadline",
+            Self::Hung { .. } => "hung",
+            Self::Stopped { .. } => "stopped",
+            Self::Resting => "resting",
+            Self::ReloadBegun { .. } => "reload_begun",
+            Self::Replaced { .. } => "replaced",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload_failed",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -195,7 +251,8 @@ impl Event {
             | Self::Exit { worker, pid, .. }
             | Self::ListenFailed { worker, pid, .. }
             | Self::Breached { worker, pid, .. }
-            | Self::CutAtDeadline { worker, pid } => Some((worker, pid)),
+            | Self::Hung { worker, pid, .. }
+            | Self::CutAtDeadline { worker, pid, .. } => Some((worker, pid)),
             Self::Setup
             | Self::SpawnFailed { .. }
             | Self::Ready { .. }
@@ -205,6 +262,12 @@ impl Event {
             | Self::Refused { .. }
             | Self::BackingOff { .. }
             | Self::Errored { .. }
+            | Self::Stopped { .. }
+            | Self::Resting
+            | Self::ReloadBegun { .. }
+            | Self::Replaced { .. }
+            | Self::Reloaded { .. }
+            | Self::ReloadFailed { .. }
             | Self::ShuttingDown => None,
         }
     }
@@ -244,9 +307,29 @@ impl fmt::Display for Event {
                 write!(f, "slot {} did not come up, {failures} in a row", slot.0)
             }
             Self::Errored { slot } => write!(f, "slot {} is given up", slot.0),
-            Self::CutAtDeadline { .. } => {
-                f.write_str("passed its drain deadline, and what it still serves is cut")
+            Self::CutAtDeadline { cut, .. } => write!(
+                f,
+                "passed its drain deadline, and what it still serves is cut: {cut}"
+            ),
+            Self::Hung { sign, .. } => f.write_str(match sign {
+                HangSign::Stopped => "hangs (it is stopped and owes an ack) and is being killed",
+                HangSign::NoAck => "hangs (it sleeps and owes an ack) and is being killed",
+                HangSign::NoPong => "hangs (it answers no ping) and is being killed",
+            }),
+            Self::Stopped { slot } => {
+                write!(f, "slot {} stays empty, as its worker wanted", slot.0)
             }
+            Self::Resting => f.write_str("everything has stopped"),
+            Self::ReloadBegun { workers, .. } => write!(f, "reload: {workers} workers to replace"),
+            Self::Replaced { slot, old, new } => {
+                write!(f, "slot {}: worker {} is ready", slot.0, new.0)?;
+                match old {
+                    Some(old) => write!(f, ", worker {} drains", old.0),
+                    None => Ok(()),
+                }
+            }
+            Self::Reloaded { generation } => write!(f, "reloaded: generation {}", generation.0),
+            Self::ReloadFailed { reason, .. } => write!(f, "reload failed: {reason}"),
             Self::ShuttingDown => f.write_str("shutting down"),
         }
     }

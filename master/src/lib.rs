@@ -31,6 +31,7 @@
 
 mod cluster;
 mod event;
+mod operation;
 mod settings;
 mod shell;
 mod worker;
@@ -39,7 +40,10 @@ pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
 pub use event::{Event, Events};
 pub use maitred_core::dispatch::{PolicyName, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
-pub use maitred_core::supervise::{ExitStatus, Limits, Outcome, WorkerState};
+pub use maitred_core::supervise::{
+    ExitCodes, ExitStatus, HangSign, Limits, Outcome, ReloadWish, SlotState, WorkerState,
+};
+pub use operation::{Cut, ReloadError, ReloadReport, Replacement, SlotStatus};
 pub use settings::{
     INSTANCES_MAX, KEEPALIVE_GRACE, Output, PENDING_MAX, Settings, WINDOW, WINDOW_MAX,
 };

@@ -1,6 +1,8 @@
 //! One worker as the cluster's owner sees it: Node's `Worker`.
 
-use maitred_core::id::{SlotId, WorkerId};
+use std::time::Instant;
+
+use maitred_core::id::{Generation, SlotId, WorkerId};
 use maitred_core::supervise::{ExitStatus, WorkerState};
 use maitred_protocol::message::Statistics;
 use maitred_protocol::native::FRAME_MAX;
@@ -64,6 +66,8 @@ pub const MESSAGE_MAX: usize = FRAME_MAX - FRAME_OVERHEAD;
 pub struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) slot: SlotId,
+    pub(crate) generation: Generation,
+    pub(crate) started_at: Instant,
     pub(crate) status: watch::Receiver<WorkerStatus>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -79,6 +83,12 @@ impl Worker {
     #[must_use]
     pub fn slot(&self) -> SlotId {
         self.slot
+    }
+
+    /// Returns the set of workers that it belongs to: each reload begins a new one.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Returns all that is known of it now.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use maitred_core::dispatch::Snapshot;
-use maitred_core::id::WorkerId;
+use maitred_core::id::{SlotId, WorkerId};
+use maitred_core::supervise::ReloadWish;
 use tokio::sync::oneshot;
 
+use crate::operation::{ReloadError, ReloadReport, SlotStatus};
 use crate::settings::Settings;
 use crate::worker::{SendError, Worker};
 
@@ -41,6 +43,19 @@ pub(crate) enum Command {
     Workers(oneshot::Sender<Vec<Worker>>),
     /// Describe the dispatcher's state.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Replace every worker by a new one.
+    Reload {
+        wish: ReloadWish,
+        reply: oneshot::Sender<Result<ReloadReport, ReloadError>>,
+    },
+    /// Drain one slot's worker, or all, and start anew.
+    Restart(Option<SlotId>),
+    /// Drain everything; answer when nothing runs.
+    Stop(oneshot::Sender<()>),
+    /// Begin the counts of starts anew.
+    Reset(Option<SlotId>),
+    /// Describe every slot.
+    Describe(oneshot::Sender<Vec<SlotStatus>>),
     /// Drain everything and end.
     Shutdown,
 }

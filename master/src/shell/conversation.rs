@@ -54,8 +54,7 @@ impl Master {
             WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
             WorkerToMaster::ExitedAfterDisconnect => self.leaves(now, worker),
             WorkerToMaster::User(message) => self.user_message(worker, message),
-            // Nobody pings yet; the heartbeat will.
-            WorkerToMaster::Pong { .. } => {}
+            WorkerToMaster::Pong { .. } => self.supervise(now, Fact::Answered(worker)),
             WorkerToMaster::Statistics(statistics) => {
                 if let Some(member) = self.members.get(&worker) {
                     member
@@ -209,13 +208,14 @@ impl Master {
             pid,
             address,
         });
-        self.supervise(now, Fact::Listening(worker));
+        self.supervise(now, Fact::Listening { worker, server });
     }
 
     /// A worker closed its listener. The server goes with its last holder, unless that one is
     /// leaving: then a successor will want it, and clients wait in the backlog meanwhile.
     fn closed_by(&mut self, now: Instant, worker: WorkerId, server: ServerId) {
         self.dispatch(now, Input::Closed { worker, server });
+        self.supervise(now, Fact::Closed { worker, server });
         let abandoned = self.servers.give_back(worker, server);
         if abandoned && !self.is_leaving(worker) {
             self.close_server(now, server);

@@ -62,6 +62,7 @@ impl Master {
                     link.signal(signal);
                 }
             }
+            Order::Ping(worker) => self.ping(now, worker),
             Order::CloseServers => self.begin_closing(now),
             Order::Announce(announcement) => self.pass_on(announcement),
             Order::Finish(outcome) => {
@@ -73,7 +74,16 @@ impl Master {
         }
     }
 
-    fn pass_on(&self, announcement: Announcement) {
+    fn ping(&mut self, now: Instant, worker: WorkerId) {
+        self.pings = self.pings.wrapping_add(1);
+        let nonce = self.pings;
+        self.tell(now, worker, MasterToWorker::Ping { nonce });
+    }
+
+    fn pass_on(&mut self, announcement: Announcement) {
+        let Some(announcement) = self.pass_on_operation(announcement) else {
+            return;
+        };
         self.announce(match announcement {
             Announcement::Ready => Event::Ready {
                 workers: self.listening(),
@@ -93,10 +103,19 @@ impl Master {
                 }
             }
             Announcement::Errored { slot, .. } => Event::Errored { slot },
-            Announcement::CutAtDeadline { worker } => Event::CutAtDeadline {
+            Announcement::Stopped { slot } => Event::Stopped { slot },
+            Announcement::Hung { worker, sign } => Event::Hung {
                 worker,
                 pid: self.pid_of(worker),
+                sign,
             },
+            // Those were passed on as operations.
+            Announcement::CutAtDeadline { .. }
+            | Announcement::Resting
+            | Announcement::ReloadBegun { .. }
+            | Announcement::Replaced { .. }
+            | Announcement::Reloaded { .. }
+            | Announcement::ReloadFailed { .. } => return,
         });
     }
 
@@ -107,7 +126,8 @@ impl Master {
     }
 
     fn spawn(&mut self, now: Instant, worker: WorkerId, (slot, generation): (SlotId, Generation)) {
-        self.members.insert(worker, Member::new(slot, generation));
+        let member = Member::new(now, slot, generation);
+        self.members.insert(worker, member);
         let Some(program) = self.settings.exec.clone() else {
             self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));
             return;
@@ -326,7 +346,10 @@ impl Master {
         let slots: Vec<SlotState> = self.supervisor.slots().map(|(_, slot)| slot).collect();
         let left = if slots.is_empty() {
             self.servers.left_behind()
-        } else if slots.iter().all(|slot| *slot == SlotState::Errored) {
+        } else if slots
+            .iter()
+            .all(|slot| matches!(slot, SlotState::Errored | SlotState::Stopped))
+        {
             self.servers.ids()
         } else {
             return;
@@ -336,7 +359,7 @@ impl Master {
         }
     }
 
-    fn check_departures(&mut self, now: Instant) {
+    pub(super) fn check_departures(&mut self, now: Instant) {
         if self.departures.is_empty() || !self.members.is_empty() {
             return;
         }

@@ -21,6 +21,7 @@ use super::announcer::Announcer;
 use super::closing::Closing;
 use super::command::Command;
 use super::connections::Connections;
+use super::operations::Reloading;
 use super::output::Outputs;
 use super::process::Spawner;
 use super::report::Report;
@@ -55,6 +56,11 @@ pub(crate) struct Master {
     pub(super) retry_at: Option<Instant>,
     pub(super) closing: Option<Closing>,
     pub(super) departures: Vec<oneshot::Sender<()>>,
+    pub(super) reloading: Option<Reloading>,
+    /// When to look whether a worker hangs; `None` while nobody owes an ack.
+    pub(super) look_at: Option<Instant>,
+    /// The number of the latest ping.
+    pub(super) pings: u64,
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -74,6 +80,7 @@ pub(crate) struct Outlets {
 pub(super) struct Member {
     pub(super) slot: SlotId,
     pub(super) generation: Generation,
+    pub(super) started_at: Instant,
     /// `None` until it was started.
     pub(super) link: Option<WorkerLink>,
     pub(super) pid: Option<Pid>,
@@ -87,7 +94,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(slot: SlotId, generation: Generation) -> Self {
+    pub(super) fn new(now: Instant, slot: SlotId, generation: Generation) -> Self {
         let status = WorkerStatus {
             state: WorkerState::Starting,
             pid: None,
@@ -101,6 +108,7 @@ impl Member {
         Self {
             slot,
             generation,
+            started_at: now,
             link: None,
             pid: None,
             greeted: false,
@@ -136,6 +144,9 @@ impl Master {
             retry_at: None,
             closing: None,
             departures: Vec::new(),
+            reloading: None,
+            look_at: None,
+            pings: 0,
             outcome: None,
         }
     }
@@ -147,7 +158,7 @@ impl Master {
 
     /// Returns when the master wants to be woken although nothing happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let own = [self.servers.rest_ends(), self.retry_at];
+        let own = [self.servers.rest_ends(), self.retry_at, self.look_at];
         own.into_iter()
             .flatten()
             .chain(self.supervisor.deadline())
@@ -161,6 +172,7 @@ impl Master {
             self.retry_at = None;
             self.retry(now);
         }
+        self.watch_for_hangs(now);
         if self.supervisor.deadline().is_some_and(|at| at <= now) {
             self.supervise(now, Fact::Tick);
         }
@@ -205,6 +217,11 @@ impl Master {
             Command::Kill { worker, signal } => {
                 self.supervise(now, Fact::KillAsked { worker, signal });
             }
+            Command::Reload { wish, reply } => self.reload(now, wish, reply),
+            Command::Restart(slot) => self.supervise(now, Fact::RestartAsked(slot)),
+            Command::Stop(reply) => self.stop(now, reply),
+            Command::Reset(slot) => self.supervise(now, Fact::ResetAsked(slot)),
+            Command::Describe(reply) => drop(reply.send(self.describe_slots())),
             Command::Workers(reply) => drop(reply.send(self.handles())),
             Command::Snapshot(reply) => drop(reply.send(self.dispatcher.snapshot())),
             Command::Shutdown => self.shut_down(now),
@@ -255,6 +272,8 @@ impl Master {
         Some(Worker {
             id,
             slot: member.slot,
+            generation: member.generation,
+            started_at: member.started_at,
             status: member.status.subscribe(),
             commands,
         })

@@ -5,7 +5,11 @@
 //! is replaced.
 
 mod errored;
+mod hang;
 mod leaving;
+mod operations;
+mod reload;
+mod reload_failure;
 mod restart;
 mod shutdown;
 mod start;
@@ -14,15 +18,15 @@ use std::time::{Duration, Instant};
 
 use super::Announcement::{BackingOff, CutAtDeadline, Errored, Ready};
 use super::Fact::{
-    Breached, ChannelClosed, DisconnectAsked, ForkAsked, LeavingVoluntarily, Listening, Online,
-    ScaleAsked, ServersClosed, ShutdownAsked, Tick,
+    Breached, ChannelClosed, DisconnectAsked, ForkAsked, LeavingVoluntarily, Online, ScaleAsked,
+    ServersClosed, ShutdownAsked, Tick,
 };
 use super::Order::{Announce, CloseServers, Finish};
 use super::{
-    Announcement, ExitStatus, Fact, Limits, Order, Outcome, SIGKILL, SIGTERM, SlotState,
+    Announcement, ExitCodes, ExitStatus, Fact, Limits, Order, Outcome, SIGKILL, SIGTERM, SlotState,
     Supervisor, WorkerState,
 };
-use crate::id::{Generation, SlotId, WorkerId};
+use crate::id::{Generation, ServerId, SlotId, WorkerId};
 
 const W: [WorkerId; 8] = [
     WorkerId(0),
@@ -40,7 +44,11 @@ const NULL_SIGNAL: i32 = 0;
 const SIGHUP: i32 = 1;
 const CRASH: ExitStatus = ExitStatus::code(1);
 
-/// Round numbers, so that the tables can be checked in one's head.
+/// Where workers listen if nothing else is said.
+const SERVER: ServerId = ServerId(1);
+
+/// Round numbers, so that the tables can be checked in one's head. Nobody is watched for
+/// hangs, since pings would be in every table.
 const LIMITS: Limits = Limits {
     drain_timeout: Duration::from_secs(30),
     kill_timeout: Duration::from_secs(5),
@@ -48,6 +56,10 @@ const LIMITS: Limits = Limits {
     backoff_initial: Duration::from_millis(100),
     backoff_max: Duration::from_millis(300),
     max_boot_failures: 4,
+    listen_timeout: Duration::from_secs(3),
+    ack_timeout: Duration::ZERO,
+    heartbeat_timeout: Duration::ZERO,
+    stop_codes: ExitCodes::NONE,
     workers_max: 6,
     stay_when_errored: false,
 };
@@ -87,6 +99,20 @@ impl Scene {
         self.supervisor.state(W[worker])
     }
 
+    /// Follows every deadline until then, and returns what was ordered when.
+    fn idle_until(&mut self, end: u64) -> Vec<(u64, Vec<Order>)> {
+        let end_at = self.origin + Duration::from_millis(end);
+        let mut log = Vec::new();
+        while let Some(deadline) = self.supervisor.deadline().filter(|at| *at <= end_at) {
+            let mut orders = Vec::new();
+            self.supervisor.handle(deadline, Tick, &mut orders);
+            let at = (deadline - self.origin).as_millis();
+            log.push((at.try_into().unwrap(), orders));
+        }
+        log.retain(|(_, orders)| !orders.is_empty());
+        log
+    }
+
     fn slots(&self) -> Vec<(u32, SlotState)> {
         let slots = self.supervisor.slots();
         slots.map(|(slot, state)| (slot.0, state)).collect()
@@ -115,7 +141,7 @@ fn started(count: u32) -> Scene {
 /// The same, and each worker listens.
 fn ready(count: u32) -> Scene {
     let mut scene = started(count);
-    (1..=count as usize).for_each(|w| drop(scene.tell(0, Listening(W[w]))));
+    (1..=count as usize).for_each(|w| drop(scene.tell(0, listening(w))));
     scene
 }
 
@@ -131,6 +157,17 @@ fn spawned(w: usize) -> Fact {
     Fact::Spawned {
         worker: W[w],
         pid: W[w].0 + 100,
+    }
+}
+
+fn listening(w: usize) -> Fact {
+    listening_on(w, SERVER)
+}
+
+fn listening_on(w: usize, server: ServerId) -> Fact {
+    Fact::Listening {
+        worker: W[w],
+        server,
     }
 }
 
@@ -153,10 +190,14 @@ fn kill_asked(w: usize, signal: i32) -> Fact {
 }
 
 fn spawn(w: usize, s: u32) -> Order {
+    spawn_in(0, w, s)
+}
+
+fn spawn_in(generation: u32, w: usize, s: u32) -> Order {
     Order::Spawn {
         worker: W[w],
         slot: SlotId(s),
-        generation: Generation(0),
+        generation: Generation(generation),
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::exit::ExitStatus;
-use crate::id::WorkerId;
+use super::hang::Probe;
+use super::reload::ReloadWish;
+use crate::id::{ServerId, SlotId, WorkerId};
 
 /// A fact that the shell observed, or a wish that somebody voiced. Facts are never refused.
 ///
@@ -15,8 +17,9 @@ use crate::id::WorkerId;
 pub enum Fact {
     /// So many managed workers should be alive from now on. The first one is the start.
     ///
-    /// Asking again for the same number changes nothing, except that errored slots get a
-    /// fresh start: to ask again is how an operator says that the program is mended.
+    /// Asking again for the same number changes nothing, except that errored and stopped slots
+    /// get a fresh start: to ask again is how an operator says that the program is mended.
+    /// While everything is being stopped it does nothing.
     ScaleAsked(u32),
     /// One unmanaged worker is wanted, as by Node's `cluster.fork`: it is never respawned.
     ForkAsked,
@@ -36,8 +39,29 @@ pub enum Fact {
     },
     /// A worker reads its channel.
     Online(WorkerId),
-    /// A worker listens on its first server: it is *ready*.
-    Listening(WorkerId),
+    /// A worker listens on a server. With the first it is *ready*.
+    Listening {
+        /// The worker that now listens.
+        worker: WorkerId,
+        /// Where it listens.
+        server: ServerId,
+    },
+    /// A worker has closed one of its servers.
+    Closed {
+        /// The worker that closed it.
+        worker: WorkerId,
+        /// Where it does not listen any more.
+        server: ServerId,
+    },
+    /// A worker has answered a ping.
+    Answered(WorkerId),
+    /// The shell has looked at a worker that owes acks.
+    Probed {
+        /// Who was looked at.
+        worker: WorkerId,
+        /// What was seen.
+        probe: Probe,
+    },
     /// Somebody asks a worker to drain and leave: Node's `worker.disconnect()` in the master.
     ///
     /// Its slot is refilled once it is dead: who wants fewer workers asks for a scale.
@@ -65,6 +89,18 @@ pub enum Fact {
         /// How it ended.
         status: ExitStatus,
     },
+    /// Every worker should be replaced by a new one. Does nothing while a reload runs, or if
+    /// everything ends: `Supervisor::may_reload` tells.
+    ReloadAsked(ReloadWish),
+    /// The worker of one slot, or every worker, should drain and be started anew. This is
+    /// also how an operator says that a program is mended which was given up or stopped. It
+    /// ends a reload. While everything is being stopped it is done after that.
+    RestartAsked(Option<SlotId>),
+    /// Everything should drain, and stay stopped until somebody asks for a restart. A run
+    /// that does not stay ends with that.
+    StopAsked,
+    /// The counts of starts should begin anew, in one slot or everywhere.
+    ResetAsked(Option<SlotId>),
     /// Everything should drain and finish. A second one changes nothing.
     ShutdownAsked,
     /// Answers [`Order::CloseServers`](super::Order::CloseServers): the backlogs are served

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::exit::ExitCodes;
+
 /// The signal no process can refuse. POSIX fixes its number.
 pub const SIGKILL: i32 = 9;
 
@@ -28,6 +30,14 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// Boot failures in a row after which a slot is errored. 0 is taken as 1.
     pub max_boot_failures: u32,
+    /// How long a new worker may take to be ready, during a reload.
+    pub listen_timeout: Duration,
+    /// How long a worker may owe an ack while it does nothing. Zero: for ever.
+    pub ack_timeout: Duration,
+    /// How long a worker may owe an answer to a ping. Zero: for ever.
+    pub heartbeat_timeout: Duration,
+    /// Exit codes that mean "do not start me again".
+    pub stop_codes: ExitCodes,
     /// More managed workers than this are never wanted.
     pub workers_max: u32,
     /// Whether a foreground run stays when all its slots are errored.
@@ -53,6 +63,17 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// pm2's `max_restarts`. With the backoff above, a program has two minutes to come up.
 const MAX_BOOT_FAILURES: u32 = 16;
 
+/// pm2's `listen_timeout`. A native program listens within milliseconds of its start.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An ack costs a worker one wake-up, so one that is asleep needs no more than milliseconds;
+/// the rest is room for a program that blocks its thread now and then, on a disk or a lock.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// gunicorn's patience with a worker, and long enough for a handler that computes for ten
+/// seconds or twenty.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What `-i` accepts: far above any machine's processors, and a typing error still cannot
 /// fork a machine to death.
 const WORKERS_MAX: u32 = 1024;
@@ -66,6 +87,10 @@ impl Default for Limits {
             backoff_initial: BACKOFF_INITIAL,
             backoff_max: BACKOFF_MAX,
             max_boot_failures: MAX_BOOT_FAILURES,
+            listen_timeout: LISTEN_TIMEOUT,
+            ack_timeout: ACK_TIMEOUT,
+            heartbeat_timeout: HEARTBEAT_TIMEOUT,
+            stop_codes: ExitCodes::NONE,
             workers_max: WORKERS_MAX,
             stay_when_errored: false,
         }

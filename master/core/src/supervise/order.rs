@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::exit::ExitStatus;
+use super::hang::HangSign;
+use super::reload::ReloadFailure;
 use crate::id::{Generation, SlotId, WorkerId};
 
 /// An order for the shell. Orders are performed first to last.
@@ -15,7 +17,8 @@ pub enum Order {
     Spawn {
         /// The new worker's number, never used before.
         worker: WorkerId,
-        /// Its place, which no living worker holds.
+        /// Its place. No other worker is in it, except one that this one is to replace and
+        /// those that a reload has replaced, or given up, and that are on their way out.
         slot: SlotId,
         /// The set of workers it belongs to.
         generation: Generation,
@@ -30,6 +33,9 @@ pub enum Order {
         /// Which signal.
         signal: i32,
     },
+    /// Ask a worker whether it is there; `Answered` answers. Only one that is online, and
+    /// was `Spawned`.
+    Ping(WorkerId),
     /// Serve what the backlogs hold, close the listeners, then say `ServersClosed`.
     CloseServers,
     /// Tell whoever wants to know: logs, the API, `sd_notify`. Nothing waits for it.
@@ -39,10 +45,11 @@ pub enum Order {
 }
 
 /// Something worth telling, of which the shell would not know by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Announcement {
-    /// Every wanted worker listens. Said once, at the end of the start.
+    /// Every wanted worker listens. Said once at the end of the start, and once more at the
+    /// end of each restart.
     Ready,
     /// A worker ended, with what the supervisor knew of it; its record is gone by now.
     Exited {
@@ -70,6 +77,50 @@ pub enum Announcement {
         slot: SlotId,
         /// How many it were.
         failures: u32,
+    },
+    /// A slot stays empty: its worker ended with a code that says so.
+    Stopped {
+        /// The slot without a worker.
+        slot: SlotId,
+    },
+    /// Everything was asked to stop, and has; somebody may ask for a restart.
+    Resting,
+    /// A worker hangs, and is being killed.
+    Hung {
+        /// Who.
+        worker: WorkerId,
+        /// How it was recognised.
+        sign: HangSign,
+    },
+    /// A reload has begun.
+    ReloadBegun {
+        /// What the new workers belong to.
+        generation: Generation,
+        /// How many are to be replaced.
+        workers: usize,
+    },
+    /// A new worker is ready and has taken a slot; the old one drains.
+    Replaced {
+        /// The slot.
+        slot: SlotId,
+        /// Who had it, if anybody did.
+        old: Option<WorkerId>,
+        /// Who has it now.
+        new: WorkerId,
+    },
+    /// Every worker was replaced, and the old ones are gone.
+    Reloaded {
+        /// What the new workers belong to.
+        generation: Generation,
+    },
+    /// The reload has ended early. Whoever was not replaced stays.
+    ReloadFailed {
+        /// What the new workers would have belonged to.
+        generation: Generation,
+        /// The new worker that failed, and its slot.
+        culprit: Option<(WorkerId, SlotId)>,
+        /// Why.
+        failure: ReloadFailure,
     },
     /// A worker passed its drain deadline: what it still served is cut.
     CutAtDeadline {

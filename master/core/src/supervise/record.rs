@@ -1,12 +1,17 @@
 //! What the supervisor knows of one worker process, and how one worker is made to leave.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::hang::{Debt, Heartbeat};
 use super::limits::{Limits, SIGKILL, SIGNAL_MAX};
 use super::order::{Announcement, Order};
 use super::worker_state::{WorkerEvent, WorkerState};
-use crate::id::{Generation, SlotId, WorkerId};
+use crate::id::{Generation, ServerId, SlotId, WorkerId};
+
+/// How long a worker's coming up lasts after its first listen. Programs open their listeners
+/// one after another, in milliseconds; a second covers a slow start, and hardly any work.
+const COMING_UP: Duration = Duration::from_secs(1);
 
 /// One worker process, from the order to spawn it until it is reaped.
 ///
@@ -36,10 +41,18 @@ pub struct Record {
     /// closed its channel and stayed) counts like any exit: it would happen to the successor
     /// too, and without backoff for ever. Who is not replaced in any case needs no mark.
     pub(super) ended_by_master: bool,
+    /// Where it listens.
+    pub(super) servers: BTreeSet<ServerId>,
+    /// Where it listened when it had come up, which a successor has to equal.
+    pub(super) boot_servers: BTreeSet<ServerId>,
+    /// When it first listened.
+    ready_at: Option<Instant>,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) debt: Option<Debt>,
     /// When it climbs the next rung.
     deadline: Option<Instant>,
     /// Whether it is on the last rung.
-    is_killed: bool,
+    pub(super) is_killed: bool,
     /// What it is to be told as soon as there is a process to tell.
     owed: Owed,
 }
@@ -57,27 +70,61 @@ struct Owed {
 }
 
 impl Record {
-    pub(super) fn new(worker: WorkerId, slot: SlotId, managed: bool) -> Self {
+    pub(super) fn new(
+        worker: WorkerId,
+        (slot, generation): (SlotId, Generation),
+        managed: bool,
+    ) -> Self {
         Self {
             worker,
             slot,
-            generation: Generation(0),
+            generation,
             pid: None,
             state: WorkerState::Starting,
             managed,
             was_ready: false,
             exited_after_disconnect: false,
             ended_by_master: false,
+            servers: BTreeSet::new(),
+            boot_servers: BTreeSet::new(),
+            ready_at: None,
+            heartbeat: Heartbeat::default(),
+            debt: None,
             deadline: None,
             is_killed: false,
             owed: Owed::default(),
         }
     }
 
-    /// Returns when this worker's patience is over, if it is on its way out.
+    /// Returns when something about this worker is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        let both = [self.deadline, self.heartbeat.deadline()];
+        both.into_iter().flatten().min()
+    }
+
+    /// Grants more time on the way out.
+    pub(super) fn postpone(&mut self, postpone: impl Fn(Instant) -> Option<Instant>) {
+        self.deadline = self.deadline.and_then(postpone);
+    }
+
+    /// Notes that it listens on a server. What it opens within a moment of the first belongs
+    /// to its coming up; what comes later may depend on its work, and no successor owes it.
+    pub(super) fn listens(&mut self, now: Instant, server: ServerId) {
+        let ready_at = *self.ready_at.get_or_insert(now);
+        self.servers.insert(server);
+        if now.saturating_duration_since(ready_at) <= COMING_UP {
+            self.boot_servers.insert(server);
+        }
+    }
+
+    /// Notes that it does not listen there any more. What it closes in its service, no
+    /// successor owes it; what it closes on its way out, a successor does.
+    pub(super) fn closes(&mut self, server: ServerId) {
+        self.servers.remove(&server);
+        if !self.state.is_leaving() {
+            self.boot_servers.remove(&server);
+        }
     }
 
     /// The process runs: gives the orders that waited for it. A second report is ignored.
@@ -114,6 +161,26 @@ impl Record {
             self.stop(now, limits, orders);
         } else {
             self.drain(deadline, orders);
+        }
+    }
+
+    /// Makes a worker leave that was to take a place and does not.
+    ///
+    /// It may serve already, on the servers that it has opened; then it drains like any
+    /// other, for a reload loses no connection. One that does not has no reason to stay.
+    pub(super) fn dismiss(
+        &mut self,
+        now: Instant,
+        deadline: Option<Instant>,
+        limits: &Limits,
+        orders: &mut Vec<Order>,
+    ) {
+        self.ended_by_master = true;
+        self.exited_after_disconnect = true;
+        match self.state {
+            WorkerState::Starting | WorkerState::Online => self.stop(now, limits, orders),
+            WorkerState::Listening => self.drain(deadline, orders),
+            WorkerState::Draining | WorkerState::Stopping | WorkerState::Dead => {}
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::exit::ExitStatus;
 use super::order::{Announcement, Order};
 use super::record::Record;
+use super::reload::ReloadFailure;
 use super::restart::Verdict;
 use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;
@@ -25,7 +27,7 @@ impl Supervisor {
             self.scale_away(now, slot, orders);
         }
         for &slot in wanted.iter().take(count) {
-            self.restart_errored(now, slot, orders);
+            self.restart_given_up(now, slot, orders);
         }
         for _ in wanted.len()..count {
             self.spawn_in_new_slot(now, true, orders);
@@ -52,6 +54,7 @@ impl Supervisor {
         };
         slot.is_wanted = false;
         let worker = slot.worker();
+        self.leave_out_of_reload(now, id, orders);
         let deadline = self.drain_deadline(now);
         if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
             record.send_away(now, deadline, &self.limits, orders);
@@ -60,9 +63,9 @@ impl Supervisor {
         }
     }
 
-    fn restart_errored(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
+    fn restart_given_up(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
         if let Some(slot) = self.slots.get_mut(&id)
-            && slot.is_errored()
+            && slot.is_given_up()
         {
             slot.restart.start_afresh();
             self.spawn(now, id, orders);
@@ -78,28 +81,95 @@ impl Supervisor {
     }
 
     /// Orders the next worker for a slot that has none.
-    fn spawn(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
+    pub(super) fn spawn(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) -> WorkerId {
+        let worker = self.order_worker(now, id, orders);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.content = Content::Worker(worker);
+        }
+        worker
+    }
+
+    /// Orders a worker that takes its slot only when it is ready.
+    pub(super) fn spawn_successor(
+        &mut self,
+        now: Instant,
+        id: SlotId,
+        orders: &mut Vec<Order>,
+    ) -> WorkerId {
+        let worker = self.order_worker(now, id, orders);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.successor = Some(worker);
+        }
+        worker
+    }
+
+    fn order_worker(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) -> WorkerId {
         self.last_worker += 1;
-        let worker = WorkerId(self.last_worker);
-        slot.content = Content::Worker(worker);
-        slot.restart.spawned(now);
-        let record = Record::new(worker, id, slot.is_wanted);
+        let (worker, generation) = (WorkerId(self.last_worker), self.generation);
+        let slot = self.slots.get_mut(&id);
+        let managed = slot.is_some_and(|slot| {
+            slot.starts = slot.starts.saturating_add(1);
+            slot.restart.spawned(now);
+            slot.is_wanted
+        });
         orders.push(Order::Spawn {
             worker,
             slot: id,
-            generation: record.generation,
+            generation,
         });
+        let record = Record::new(worker, (id, generation), managed);
         self.workers.insert(worker, record);
+        worker
+    }
+
+    /// Has the worker of one slot, or every worker, drain and be followed by a new one.
+    pub(super) fn restart(&mut self, now: Instant, which: Option<SlotId>, orders: &mut Vec<Order>) {
+        let is_meant = |id: &SlotId| which.is_none_or(|which| which == *id);
+        let wanted = self.wanted_slots().map(|(id, _)| id);
+        let meant: Vec<SlotId> = wanted.filter(is_meant).collect();
+        if meant.is_empty() || !self.phase.is_running() {
+            self.phase.restart_after_rest(&meant);
+            return;
+        }
+        self.fail_reload(now, None, ReloadFailure::Superseded, orders);
+        self.was_ready_announced = false;
+        for id in meant {
+            self.restart_slot(now, id, orders);
+        }
+    }
+
+    fn restart_slot(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
+        let deadline = self.drain_deadline(now);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.restart.start_afresh();
+        let worker = slot.worker();
+        if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
+            record.ended_by_master = true;
+            record.send_away(now, deadline, &self.limits, orders);
+        } else {
+            self.spawn(now, id, orders);
+        }
+    }
+
+    /// Begins the counts of starts anew. The one of the present worker counts.
+    pub(super) fn reset(&mut self, which: Option<SlotId>) {
+        for (id, slot) in &mut self.slots {
+            if which.is_none_or(|which| which == *id) {
+                slot.starts = slot.starts.min(1);
+            }
+        }
     }
 
     /// Counts an exit by what it says about the program.
-    pub(super) fn judge(&mut self, now: Instant, record: &Record) -> Verdict {
+    pub(super) fn judge(&mut self, now: Instant, record: &Record, status: ExitStatus) -> Verdict {
         if record.ended_by_master {
             // Nothing: the program did not choose to end.
             return Verdict::RetryAfter(Duration::ZERO);
+        }
+        if self.limits.stop_codes.contains(status) {
+            return Verdict::Stop;
         }
         if !record.was_ready {
             return self.boot_failed(record.slot);
@@ -140,6 +210,10 @@ impl Supervisor {
                     let announcement = Announcement::Errored { slot: id, failures };
                     orders.push(Order::Announce(announcement));
                 }
+                Verdict::Stop => {
+                    slot.content = Content::Stopped;
+                    orders.push(Order::Announce(Announcement::Stopped { slot: id }));
+                }
                 Verdict::RetryAfter(delay) => {
                     // The spawn itself follows when the deadlines are looked at, in this turn
                     // if there is no wait: so that a run which gives up now spawns nothing more.
@@ -165,7 +239,7 @@ impl Supervisor {
         }
     }
 
-    /// Says once that the start is over: when all that is wanted listens.
+    /// Says once that the start, or a restart, is over: when all that is wanted listens.
     pub(super) fn announce_ready(&mut self, orders: &mut Vec<Order>) {
         if self.was_ready_announced || !self.phase.is_running() {
             return;

@@ -24,6 +24,8 @@ pub(super) enum Verdict {
     RetryAfter(Duration),
     /// The slot is errored.
     GiveUp,
+    /// The slot stays empty: its worker said so.
+    Stop,
 }
 
 /// What a slot's past says about its next attempt.
@@ -97,7 +99,7 @@ mod tests {
     fn waits(policy: &mut RestartPolicy, limits: &Limits, count: usize) -> Vec<Option<u128>> {
         let wait = |verdict| match verdict {
             Verdict::RetryAfter(delay) => Some(delay.as_millis()),
-            Verdict::GiveUp => None,
+            Verdict::GiveUp | Verdict::Stop => None,
         };
         (0..count)
             .map(|_| wait(policy.boot_failed(limits)))

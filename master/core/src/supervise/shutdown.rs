@@ -5,9 +5,11 @@
 //! an operator's "30 seconds" means 30 seconds. A run that gives up (nothing comes up, or
 //! everything is errored) skips the first part: nobody is there to serve a backlog.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::order::{Order, Outcome};
+use super::order::{Announcement, Order, Outcome};
+use super::reload::ReloadFailure;
 use super::slot::Content;
 use super::supervisor::Supervisor;
 use crate::id::SlotId;
@@ -31,6 +33,10 @@ pub(super) struct Ending {
     /// The end of the common patience, counted from the wish.
     deadline: Option<Instant>,
     outcome: Outcome,
+    /// Whether this is no end, but a rest: the slots stay, empty.
+    is_rest: bool,
+    /// Which slots do not rest, for somebody has asked for a restart meanwhile.
+    to_restart: BTreeSet<SlotId>,
 }
 
 impl Phase {
@@ -58,6 +64,20 @@ impl Phase {
         }
     }
 
+    /// Grants more time.
+    pub(super) fn postpone(&mut self, postpone: impl Fn(Instant) -> Option<Instant>) {
+        if let Self::ClosingServers(ending) | Self::Leaving(ending) = self {
+            ending.deadline = ending.deadline.and_then(postpone);
+        }
+    }
+
+    /// Somebody asks for a restart: if all is being stopped, it follows upon that.
+    pub(super) fn restart_after_rest(&mut self, slots: &[SlotId]) {
+        if let Self::ClosingServers(ending) | Self::Leaving(ending) = self {
+            ending.to_restart.extend(slots);
+        }
+    }
+
     /// A worker passed its drain deadline. What went wrong before that counts for more.
     pub(super) fn note_cut(&mut self) {
         if let Self::ClosingServers(ending) | Self::Leaving(ending) = self
@@ -71,14 +91,31 @@ impl Phase {
 impl Supervisor {
     /// Somebody wants an end: no more spawns, then the backlogs, then the workers.
     pub(super) fn shut_down(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        self.end(now, false, orders);
+    }
+
+    /// Somebody wants everything stopped. A run that does not stay ends with that.
+    pub(super) fn stop(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        self.end(now, self.limits.stay_when_errored, orders);
+    }
+
+    fn end(&mut self, now: Instant, is_rest: bool, orders: &mut Vec<Order>) {
+        if let Phase::ClosingServers(ending) | Phase::Leaving(ending) = &mut self.phase {
+            // A shutdown that comes while all is being stopped makes it the end.
+            ending.is_rest &= is_rest;
+            ending.to_restart.clear(); // The last word counts.
+        }
         if !self.phase.is_running() {
             return;
         }
+        self.fail_reload(now, None, ReloadFailure::Superseded, orders);
         self.cancel_backoffs();
         let deadline = now.checked_add(self.limits.drain_timeout);
         self.phase = Phase::ClosingServers(Ending {
             deadline,
             outcome: Outcome::Done,
+            is_rest,
+            to_restart: BTreeSet::new(),
         });
         // Without a worker nobody can serve a backlog; the finish follows in this very turn.
         if !self.workers.is_empty() {
@@ -99,7 +136,14 @@ impl Supervisor {
         if let Some(outcome) = self.reason_to_give_up() {
             self.cancel_backoffs();
             let deadline = now.checked_add(self.limits.drain_timeout);
-            self.leave(now, Ending { deadline, outcome }, orders);
+            let ending = Ending {
+                deadline,
+                outcome,
+                is_rest: false,
+                to_restart: BTreeSet::new(),
+            };
+            self.fail_reload(now, None, ReloadFailure::Superseded, orders);
+            self.leave(now, ending, orders);
         }
     }
 
@@ -123,8 +167,15 @@ impl Supervisor {
                 return Some(Outcome::BootFailed { slots });
             }
         }
-        let all_errored = wanted.all(|(_, slot)| slot.is_errored());
-        (all_errored && !self.limits.stay_when_errored).then_some(Outcome::Errored)
+        if self.limits.stay_when_errored || !wanted.all(|(_, slot)| slot.is_given_up()) {
+            return None;
+        }
+        let any_errored = self.wanted_slots().any(|(_, slot)| slot.is_errored());
+        Some(if any_errored {
+            Outcome::Errored
+        } else {
+            Outcome::Done
+        })
     }
 
     fn leave(&mut self, now: Instant, ending: Ending, orders: &mut Vec<Order>) {
@@ -144,15 +195,32 @@ impl Supervisor {
     }
 
     /// Gives the last order once nothing lives.
-    pub(super) fn finish_if_alone(&mut self, orders: &mut Vec<Order>) {
+    pub(super) fn finish_if_alone(&mut self, now: Instant, orders: &mut Vec<Order>) {
         if !self.workers.is_empty() {
             return;
         }
         match std::mem::replace(&mut self.phase, Phase::Finished) {
+            Phase::ClosingServers(ending) | Phase::Leaving(ending) if ending.is_rest => {
+                self.rest(now, ending, orders);
+            }
             Phase::ClosingServers(ending) | Phase::Leaving(ending) => {
                 orders.push(Order::Finish(ending.outcome));
             }
             other @ (Phase::Running | Phase::Finished) => self.phase = other,
+        }
+    }
+
+    /// Everything has stopped, and may be started again; what failed before is forgiven.
+    fn rest(&mut self, now: Instant, ending: Ending, orders: &mut Vec<Order>) {
+        self.phase = Phase::Running;
+        orders.push(Order::Announce(Announcement::Resting));
+        for slot in self.slots.values_mut() {
+            slot.content = Content::Stopped;
+            slot.restart.start_afresh();
+        }
+        self.was_ready_announced &= ending.to_restart.is_empty();
+        for slot in ending.to_restart {
+            self.spawn(now, slot, orders);
         }
     }
 }

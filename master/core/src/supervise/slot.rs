@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::restart::RestartPolicy;
 use super::worker_state::SlotState;
-use crate::id::WorkerId;
+use crate::id::{SlotId, WorkerId};
 
 /// One place for a worker.
 ///
@@ -16,6 +16,23 @@ pub(super) struct Slot {
     /// Whether it is refilled when its worker is gone.
     pub(super) is_wanted: bool,
     pub(super) restart: RestartPolicy,
+    /// A new worker that is to take the place as soon as it is ready.
+    pub(super) successor: Option<WorkerId>,
+    /// How often a worker was started here, since somebody last reset the count.
+    pub(super) starts: u32,
+}
+
+/// A slot as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotReport {
+    /// Its number.
+    pub slot: SlotId,
+    /// What it is doing.
+    pub state: SlotState,
+    /// Its worker. One that is being replaced, or replaces, is not counted.
+    pub worker: Option<WorkerId>,
+    /// How often a worker was started here, since the count was reset.
+    pub starts: u32,
 }
 
 /// What is in a slot.
@@ -38,6 +55,8 @@ impl Slot {
             content: Content::Stopped,
             is_wanted,
             restart: RestartPolicy::default(),
+            successor: None,
+            starts: 0,
         }
     }
 
@@ -63,6 +82,11 @@ impl Slot {
             Content::Backoff { until } => until,
             Content::Worker(_) | Content::Stopped | Content::Errored => None,
         }
+    }
+
+    /// Tells whether nobody will enter it unless somebody asks.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.content, Content::Errored | Content::Stopped)
     }
 
     pub(super) fn is_errored(&self) -> bool {

@@ -8,10 +8,11 @@ use super::fact::Fact;
 use super::limits::Limits;
 use super::order::{Announcement, Order};
 use super::record::Record;
+use super::reload::{Reload, ReloadFailure};
 use super::shutdown::Phase;
-use super::slot::Slot;
+use super::slot::{Content, Slot, SlotReport};
 use super::worker_state::{SlotState, WorkerEvent, WorkerState};
-use crate::id::{SlotId, WorkerId};
+use crate::id::{Generation, ServerId, SlotId, WorkerId};
 
 /// Decides which worker process should be alive.
 #[derive(Debug)]
@@ -21,7 +22,9 @@ pub struct Supervisor {
     pub(super) foreground: bool,
     pub(super) phase: Phase,
     /// Who is not reaped yet. Enters with `Order::Spawn`, leaves with `Fact::Exited` or
-    /// `Fact::SpawnFailed`; bounded by the number of slots, since each holds at most one.
+    /// `Fact::SpawnFailed`. Bounded by the number of slots: each holds one, and during a
+    /// reload a successor. Beside those there is who was replaced or dismissed by a reload,
+    /// for as long as the drain and kill timeouts allow.
     pub(super) workers: BTreeMap<WorkerId, Record>,
     /// Wanted slots, and those whose worker is still to go.
     pub(super) slots: BTreeMap<SlotId, Slot>,
@@ -30,6 +33,9 @@ pub struct Supervisor {
     /// Whether a managed worker was ever ready.
     pub(super) was_ever_ready: bool,
     pub(super) was_ready_announced: bool,
+    /// What workers that are started now belong to.
+    pub(super) generation: Generation,
+    pub(super) reload: Option<Reload>,
 }
 
 impl Supervisor {
@@ -47,6 +53,8 @@ impl Supervisor {
             last_worker: 0,
             was_ever_ready: false,
             was_ready_announced: false,
+            generation: Generation(0),
+            reload: None,
         }
     }
 
@@ -58,12 +66,16 @@ impl Supervisor {
         if self.phase.is_finished() {
             return;
         }
+        self.forgive_own_lateness(now);
         // The fact comes first: a worker that exits at its deadline needs no signal.
         self.take(now, fact, orders);
         self.announce_ready(orders);
         self.give_up_if_hopeless(now, orders);
+        // The reload goes before the deadlines, for who fails it may have no time at all.
+        self.advance_reload(now, orders);
         self.act_on_deadlines(now, orders);
-        self.finish_if_alone(orders);
+        self.beat_hearts(now, orders);
+        self.finish_if_alone(now, orders);
     }
 
     /// Returns when the next `Fact::Tick` is due.
@@ -71,7 +83,9 @@ impl Supervisor {
     pub fn deadline(&self) -> Option<Instant> {
         let workers = self.workers.values().filter_map(Record::deadline);
         let slots = self.slots.values().filter_map(Slot::deadline);
-        workers.chain(slots).chain(self.phase.deadline()).min()
+        let reload = self.reload.as_ref().and_then(Reload::deadline);
+        let others = self.phase.deadline().into_iter().chain(reload);
+        workers.chain(slots).chain(others).min()
     }
 
     /// Returns the state of a worker that is not reaped yet.
@@ -102,6 +116,22 @@ impl Supervisor {
             .map(|(&worker, record)| (worker, record))
     }
 
+    /// Returns how patient this supervisor is.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Describes every slot there is, by number.
+    pub fn slot_reports(&self) -> impl Iterator<Item = SlotReport> {
+        self.slots.iter().map(|(&id, slot)| SlotReport {
+            slot: id,
+            state: slot.state(),
+            worker: slot.worker(),
+            starts: slot.starts,
+        })
+    }
+
     /// Returns every slot there is, by number.
     pub fn slots(&self) -> impl Iterator<Item = (SlotId, SlotState)> {
         self.slots.iter().map(|(&id, slot)| (id, slot.state()))
@@ -114,11 +144,15 @@ impl Supervisor {
             Fact::Spawned { worker, pid } => self.with(worker, |w, _| w.spawned(pid, orders)),
             Fact::SpawnFailed { worker } => self.spawn_failed(now, worker, orders),
             Fact::Online(worker) => {
-                self.with(worker, |w, _| {
-                    w.state = w.state.next(WorkerEvent::CameOnline)
+                self.with(worker, |w, l| {
+                    w.state = w.state.next(WorkerEvent::CameOnline);
+                    w.start_heartbeat(now, l);
                 });
             }
-            Fact::Listening(worker) => self.listening(worker),
+            Fact::Listening { worker, server } => self.listening(now, (worker, server), orders),
+            Fact::Closed { worker, server } => self.with(worker, |w, _| w.closes(server)),
+            Fact::Answered(worker) => self.with(worker, |w, l| w.answered(now, l)),
+            Fact::Probed { worker, probe } => self.probed(now, worker, probe, orders),
             Fact::DisconnectAsked(worker) => self.disconnect(now, worker, orders),
             Fact::LeavingVoluntarily(worker) => {
                 let deadline = self.drain_deadline(now);
@@ -131,6 +165,10 @@ impl Supervisor {
                 w.signal(signal, orders);
             }),
             Fact::Exited { worker, status } => self.exited(now, worker, status, orders),
+            Fact::ReloadAsked(wish) => self.reload(wish, orders),
+            Fact::RestartAsked(which) => self.restart(now, which, orders),
+            Fact::ResetAsked(which) => self.reset(which),
+            Fact::StopAsked => self.stop(now, orders),
             Fact::ShutdownAsked => self.shut_down(now, orders),
             Fact::ServersClosed => self.servers_closed(now, orders),
             Fact::Tick => {} // Whatever is due is done after every fact.
@@ -144,7 +182,12 @@ impl Supervisor {
         }
     }
 
-    fn listening(&mut self, worker: WorkerId) {
+    fn listening(
+        &mut self,
+        now: Instant,
+        (worker, server): (WorkerId, ServerId),
+        orders: &mut Vec<Order>,
+    ) {
         let Some(record) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -154,12 +197,14 @@ impl Supervisor {
             return;
         }
         record.was_ready = true;
-        if record.managed {
+        record.listens(now, server);
+        let (id, managed) = (record.slot, record.managed);
+        // A successor counts once it has the place.
+        if managed && let Some(slot) = self.held_slot(id, worker) {
+            slot.restart.became_ready();
             self.was_ever_ready = true;
-            if let Some(slot) = self.slots.get_mut(&record.slot) {
-                slot.restart.became_ready();
-            }
         }
+        self.successor_listens(now, worker, orders);
     }
 
     fn disconnect(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {
@@ -186,9 +231,12 @@ impl Supervisor {
         }
         let slot = record.slot;
         self.workers.remove(&worker);
-        // It never ran, so whatever the master wanted of it did not cause this.
-        let verdict = self.boot_failed(slot);
-        self.vacate(now, slot, verdict, orders);
+        self.reload_lost(now, worker, ReloadFailure::SpawnFailed, orders);
+        if self.leaves_a_gap(slot, worker) {
+            // It never ran, so whatever the master wanted of it did not cause this.
+            let verdict = self.boot_failed(slot);
+            self.vacate(now, slot, verdict, orders);
+        }
     }
 
     fn exited(
@@ -207,7 +255,29 @@ impl Supervisor {
             status,
             exited_after_disconnect: record.exited_after_disconnect,
         }));
-        let verdict = self.judge(now, &record);
-        self.vacate(now, record.slot, verdict, orders);
+        self.reload_lost(now, worker, ReloadFailure::Exited(status), orders);
+        if self.leaves_a_gap(record.slot, worker) {
+            let verdict = self.judge(now, &record, status);
+            self.vacate(now, record.slot, verdict, orders);
+        }
+    }
+
+    /// Tells whether the slot of a worker that is gone is empty now. It is another's if the
+    /// worker was replaced, or never had it, or if a successor can take it.
+    fn leaves_a_gap(&mut self, slot: SlotId, worker: WorkerId) -> bool {
+        let Some(slot) = self.held_slot(slot, worker) else {
+            return false;
+        };
+        let successor = slot.successor.take();
+        if let Some(successor) = successor {
+            slot.content = Content::Worker(successor);
+        }
+        successor.is_none()
+    }
+
+    /// Returns a slot, if it is this worker's.
+    fn held_slot(&mut self, slot: SlotId, worker: WorkerId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(&slot);
+        slot.filter(|slot| slot.content == Content::Worker(worker))
     }
 }

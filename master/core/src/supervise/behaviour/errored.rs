@@ -56,7 +56,7 @@ fn a_second_attempt_that_lives_is_sent_away_first() {
 #[test]
 fn one_worker_that_came_up_gives_the_others_their_tries() {
     started_in_foreground(2, LIMITS).check(&[
-        (1, Listening(W[1]), &[]),
+        (1, listening(1), &[]),
         (2, crashed(2), &[gone(2, 1), backing_off(1, 100, 1)]),
         (3, crashed(1), &[gone(1, 0), spawn(3, 0)]),
         (4, crashed(3), &[gone(3, 0), backing_off(0, 100, 1)]),
@@ -85,7 +85,7 @@ fn nobody_at_a_terminal_means_that_nothing_gives_up() {
 fn all_slots_errored_later_end_a_foreground_run() {
     let mut scene = started_in_foreground(2, ONE_TRY);
     scene.check(&[
-        (1, Listening(W[1]), &[]),
+        (1, listening(1), &[]),
         (2, crashed(2), &[gone(2, 1), errored_at_once(1)]),
         (3, crashed(1), &[gone(1, 0), spawn(3, 0)]),
         (
@@ -100,10 +100,10 @@ fn all_slots_errored_later_end_a_foreground_run() {
 fn all_slots_errored_end_forks_too() {
     let mut scene = started_in_foreground(1, ONE_TRY);
     scene.check(&[
-        (1, Listening(W[1]), &[Announce(Ready)]),
+        (1, listening(1), &[Announce(Ready)]),
         (2, ForkAsked, &[spawn(2, 1)]),
         (3, spawned(2), &[]),
-        (4, Listening(W[2]), &[]),
+        (4, listening(2), &[]),
         (5, crashed(1), &[gone(1, 0), spawn(3, 0)]),
         (6, crashed(3), &[gone(3, 0), errored_at_once(0), drain(2)]),
         (7, crashed(2), &[left(2, 1), Finish(Outcome::Errored)]),
@@ -117,7 +117,7 @@ fn a_run_that_stays_waits_to_be_mended() {
         ..ONE_TRY
     };
     started_in_foreground(1, limits).check(&[
-        (1, Listening(W[1]), &[Announce(Ready)]),
+        (1, listening(1), &[Announce(Ready)]),
         (2, crashed(1), &[gone(1, 0), spawn(2, 0)]),
         (3, crashed(2), &[gone(2, 0), errored_at_once(0)]),
         (4, ScaleAsked(1), &[spawn(3, 0)]),

@@ -22,7 +22,7 @@ fn each_rung_has_its_state() {
     let mut states = vec![scene.state(1)];
     for (at, fact) in [
         (0, Online(W[1])),
-        (0, Listening(W[1])),
+        (0, listening(1)),
         (0, DisconnectAsked(W[1])),
         (30_000, Tick),
         (30_000, crashed(1)),
@@ -47,7 +47,7 @@ fn the_kill_signal_is_a_setting() {
         ..LIMITS
     };
     started_in_foreground(1, limits).check(&[
-        (0, Listening(W[1]), &[Announce(Ready)]),
+        (0, listening(1), &[Announce(Ready)]),
         (0, DisconnectAsked(W[1]), &[drain(1)]),
         (30_000, Tick, &[cut(1), signal(1, SIGHUP)]),
         (35_000, Tick, &[signal(1, SIGKILL)]),
@@ -62,7 +62,7 @@ fn with_no_patience_the_whole_ladder_is_climbed_at_once() {
         ..LIMITS
     };
     started_in_foreground(1, limits).check(&[
-        (0, Listening(W[1]), &[Announce(Ready)]),
+        (0, listening(1), &[Announce(Ready)]),
         (
             1,
             DisconnectAsked(W[1]),
@@ -274,7 +274,12 @@ fn what_names_a_worker_that_is_not_alive_is_ignored() {
             spawned(w),
             spawn_failed(w),
             Online(W[w]),
-            Listening(W[w]),
+            listening(w),
+            Fact::Closed {
+                worker: W[w],
+                server: SERVER,
+            },
+            Fact::Answered(W[w]),
             DisconnectAsked(W[w]),
             LeavingVoluntarily(W[w]),
             ChannelClosed(W[w]),

@@ -7,7 +7,7 @@ fn a_worker_that_dies_in_service_is_replaced_at_once_in_its_slot() {
     ready(3).check(&[
         (5000, crashed(2), &[gone(2, 1), spawn(4, 1)]),
         (5001, spawned(4), &[]),
-        (5002, Listening(W[4]), &[]),
+        (5002, listening(4), &[]),
         (9000, crashed(4), &[gone(4, 1), spawn(5, 1)]),
     ]);
 }
@@ -17,9 +17,9 @@ fn from_the_third_death_within_a_second_on_spawns_keep_their_distance() {
     let mut scene = ready(1);
     scene.check(&[
         (500, crashed(1), &[gone(1, 0), spawn(2, 0)]),
-        (510, Listening(W[2]), &[]),
+        (510, listening(2), &[]),
         (520, crashed(2), &[gone(2, 0), spawn(3, 0)]),
-        (530, Listening(W[3]), &[]),
+        (530, listening(3), &[]),
         (540, crashed(3), &[gone(3, 0)]),
     ]);
     assert_eq!(scene.slots(), [(0, SlotState::Backoff)]);
@@ -76,7 +76,7 @@ fn one_ready_worker_forgives_the_boot_failures_before() {
     started(1).check(&[
         (0, crashed(1), &[gone(1, 0), backing_off(0, 100, 1)]),
         (100, Tick, &[spawn(2, 0)]),
-        (150, Listening(W[2]), &[Announce(Ready)]),
+        (150, listening(2), &[Announce(Ready)]),
         (200, crashed(2), &[gone(2, 0), spawn(3, 0)]),
         (250, crashed(3), &[gone(3, 0), backing_off(0, 100, 1)]),
     ]);
@@ -114,10 +114,10 @@ fn exits_that_somebody_asked_for_never_count() {
     {
         let mut scene = started(1);
         // More than it takes to become errored, and fast enough for a series of deaths.
-        for (w, worker) in W.into_iter().enumerate().skip(1).take(6) {
+        for w in 1..=6 {
             scene.tell(1, spawned(w));
             if listens {
-                scene.tell(1, Listening(worker));
+                scene.tell(1, listening(w));
             }
             let (fact, disconnects) = wish(w);
             scene.tell(1, fact);
@@ -151,10 +151,7 @@ fn a_kill_that_the_program_brought_about_counts() {
 #[test]
 fn the_word_of_one_that_leaves_does_not_count_as_ready() {
     let mut scene = started(1);
-    scene.check(&[
-        (0, LeavingVoluntarily(W[1]), &[]),
-        (1, Listening(W[1]), &[]),
-    ]);
+    scene.check(&[(0, LeavingVoluntarily(W[1]), &[]), (1, listening(1), &[])]);
     assert_eq!(scene.state(1), Some(WorkerState::Draining));
     scene.check(&[(2, crashed(1), &[left(1, 0), backing_off(0, 100, 1)])]);
 }

@@ -201,3 +201,35 @@ fn after_the_finish_nothing_is_heard() {
         (99_999, Tick, &[]),
     ]);
 }
+
+#[test]
+fn a_late_master_grants_its_lateness_to_all_who_have_a_deadline() {
+    // Ten seconds late; and then what waits in the channels is heard first.
+    ready(1).check(&[
+        (0, DisconnectAsked(W[1]), &[drain(1)]),
+        (40_000, Tick, &[]),
+        (40_249, Tick, &[]),
+        (40_250, Tick, &[cut(1), signal(1, SIGTERM)]),
+        (45_250, Tick, &[signal(1, SIGKILL)]),
+    ]);
+    // Late for the first of two, by which the second moves.
+    ready(2).check(&[
+        (0, DisconnectAsked(W[1]), &[drain(1)]),
+        (5000, DisconnectAsked(W[2]), &[drain(2)]),
+        (32_000, Tick, &[]),
+        (32_250, Tick, &[cut(1), signal(1, SIGTERM)]),
+        (37_000, Tick, &[cut(2), signal(2, SIGTERM)]),
+    ]);
+    ready(1).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (40_000, Tick, &[]),
+        (40_100, ServersClosed, &[drain(1)]),
+        (40_249, Tick, &[]),
+        (40_250, Tick, &[cut(1), signal(1, SIGTERM)]),
+    ]);
+    // A little late is what a busy machine is.
+    ready(1).check(&[
+        (0, DisconnectAsked(W[1]), &[drain(1)]),
+        (30_249, Tick, &[cut(1), signal(1, SIGTERM)]),
+    ]);
+}

@@ -22,31 +22,31 @@ fn more_than_the_most_is_never_wanted() {
 fn ready_is_said_once_when_all_listen() {
     started(2).check(&[
         (1, Online(W[1]), &[]),
-        (2, Listening(W[1]), &[]),
-        (3, Listening(W[1]), &[]), // A second server: the same worker, no news.
-        (4, Listening(W[2]), &[Announce(Ready)]),
-        (5, Listening(W[2]), &[]),
+        (2, listening(1), &[]),
+        (3, listening_on(1, ServerId(2)), &[]), // The same worker, so no news.
+        (4, listening(2), &[Announce(Ready)]),
+        (5, listening(2), &[]),
         (6, crashed(2), &[gone(2, 1), spawn(3, 1)]),
         (7, spawned(3), &[]),
-        (8, Listening(W[3]), &[]),
+        (8, listening(3), &[]),
     ]);
 }
 
 #[test]
 fn ready_waits_for_the_successor_of_one_that_listened_and_died() {
     started(2).check(&[
-        (1, Listening(W[1]), &[]),
+        (1, listening(1), &[]),
         (2, crashed(1), &[gone(1, 0), spawn(3, 0)]),
-        (3, Listening(W[2]), &[]),
+        (3, listening(2), &[]),
         (4, spawned(3), &[]),
-        (5, Listening(W[3]), &[Announce(Ready)]),
+        (5, listening(3), &[Announce(Ready)]),
     ]);
 }
 
 #[test]
 fn ready_no_longer_waits_for_one_that_was_scaled_away() {
     started(2).check(&[
-        (1, Listening(W[1]), &[]),
+        (1, listening(1), &[]),
         (2, ScaleAsked(1), &[signal(2, SIGTERM), Announce(Ready)]),
     ]);
 }
@@ -55,7 +55,7 @@ fn ready_no_longer_waits_for_one_that_was_scaled_away() {
 fn a_worker_may_speak_before_the_news_that_it_runs() {
     ordered(1).check(&[
         (1, Online(W[1]), &[]),
-        (2, Listening(W[1]), &[Announce(Ready)]),
+        (2, listening(1), &[Announce(Ready)]),
         (3, spawned(1), &[]),
         (4, DisconnectAsked(W[1]), &[drain(1)]),
     ]);
@@ -67,7 +67,7 @@ fn a_fork_takes_the_lowest_free_slot_and_is_never_replaced() {
     scene.check(&[
         (1, ForkAsked, &[spawn(2, 1)]),
         (2, spawned(2), &[]),
-        (3, Listening(W[2]), &[]),
+        (3, listening(2), &[]),
         (4, crashed(2), &[gone(2, 1)]),
         (5, ForkAsked, &[spawn(3, 1)]),
         (6, spawn_failed(3), &[]),
@@ -81,7 +81,7 @@ fn forks_have_no_part_in_the_start() {
     scene.check(&[
         (1, ForkAsked, &[spawn(2, 1)]),
         (2, spawned(2), &[]),
-        (3, Listening(W[2]), &[]),
+        (3, listening(2), &[]),
         (4, crashed(1), &[gone(1, 0), drain(2)]),
         (5, crashed(2), &[left(2, 1), boot_failed(&[0])]),
     ]);

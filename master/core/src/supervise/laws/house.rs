@@ -5,8 +5,20 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use crate::id::{SlotId, WorkerId};
-use crate::supervise::{ExitStatus, Fact, Limits, Order, Outcome, SIGKILL, SIGTERM, Supervisor};
+use crate::id::{ServerId, SlotId, WorkerId};
+use crate::supervise::{
+    Activity, Announcement, ExitCodes, ExitStatus, Fact, Limits, Order, Outcome, Probe, ReloadWish,
+    SIGKILL, SIGTERM, Supervisor,
+};
+
+/// Servers that there are. Workers can differ in where they listen, and yet often agree.
+pub(super) const SERVERS: u32 = 3;
+
+/// The code that may mean "do not start me again".
+pub(super) const STOP_CODE: u8 = 3;
+
+/// What a late master grants from then on, at the least.
+pub(super) const GRACE: Duration = Duration::from_millis(250);
 
 /// What may happen next. A first number chooses among the workers there are, modulo how
 /// many there are.
@@ -17,13 +29,20 @@ pub(super) enum Deed {
     /// The oldest order to spawn is answered: it runs, or it does not.
     Start(bool),
     ComeOnline(u8),
-    Listen(u8),
+    Listen(u8, ServerId),
+    Close(u8, ServerId),
+    Answer(u8),
+    Look(u8, Probe),
     Disconnect(u8),
     Leave(u8),
     CloseChannel(u8),
     Breach(u8),
     Kill(u8, i32),
-    Exit(u8),
+    Exit(u8, ExitStatus),
+    Reload(ReloadWish),
+    Restart(Option<SlotId>),
+    Stop,
+    Reset(Option<SlotId>),
     /// A report that was given before, or contradicts one.
     Repeat(u8, bool),
     /// Any fact of a worker that is gone or yet to come.
@@ -38,26 +57,70 @@ pub(super) enum Deed {
 /// The width of a range is the weight of a deed. This is no `prop_oneof`, since that readies
 /// every alternative for each deed, which took nine tenths of the time of all laws.
 fn any_deed() -> impl Strategy<Value = Deed> {
-    const SIGNALS: [i32; 5] = [0, 1, SIGKILL, SIGTERM, -7];
-    (0_u8..66, any::<u8>(), any::<u8>()).prop_map(|(kind, number, other)| match kind {
+    (0_u8..88, any::<u8>(), any::<u8>()).prop_map(|(kind, number, other)| match kind {
         0..8 => Deed::WaitForDeadline,
         8..20 => Deed::Start(other % 5 > 0),
         20..24 => Deed::ComeOnline(number),
-        24..32 => Deed::Listen(number),
-        32..40 => Deed::Exit(number),
-        40..44 => Deed::Scale(u32::from(number % 6)),
-        44..46 => Deed::Fork,
-        46..48 => Deed::Disconnect(number),
-        48..50 => Deed::Leave(number),
-        50..52 => Deed::CloseChannel(number),
-        52 => Deed::Breach(number),
-        53..55 => Deed::Kill(number, SIGNALS[usize::from(other) % SIGNALS.len()]),
-        55..57 => Deed::Repeat(number, other % 2 == 0),
-        57..59 => Deed::Lie(number, other),
-        59 => Deed::Shutdown,
-        60 => Deed::CloseServers,
+        24..36 => Deed::Listen(number, server(other)),
+        36..38 => Deed::Close(number, server(other)),
+        38..42 => Deed::Answer(number),
+        42..45 => Deed::Look(number, look(other)),
+        45..53 => Deed::Exit(number, status(other)),
+        53..57 => Deed::Scale(u32::from(number % 6)),
+        57..59 => Deed::Fork,
+        59..61 => Deed::Disconnect(number),
+        61..63 => Deed::Leave(number),
+        63..65 => Deed::CloseChannel(number),
+        65 => Deed::Breach(number),
+        66..68 => Deed::Kill(number, signal(other)),
+        68..70 => Deed::Repeat(number, other % 2 == 0),
+        70..72 => Deed::Lie(number, other),
+        72 => Deed::Shutdown,
+        73..75 => Deed::CloseServers,
+        75..80 => Deed::Reload(wish(other)),
+        80 => Deed::Restart(slot(other)),
+        81 => Deed::Stop,
+        82 => Deed::Reset(slot(other)),
         _ => Deed::Wait(u64::from(other) * 20),
     })
+}
+
+pub(super) fn server(number: u8) -> ServerId {
+    ServerId(u32::from(number) % SERVERS)
+}
+
+pub(super) fn wish(number: u8) -> ReloadWish {
+    ReloadWish {
+        parallel: u32::from(number % 4),
+        allow_listen_change: number > 200,
+    }
+}
+
+pub(super) fn look(number: u8) -> Probe {
+    let activities = [Activity::Stopped, Activity::Running, Activity::Waiting];
+    Probe {
+        unanswered_for: millis(u64::from(number / 4) * 20),
+        activity: activities[usize::from(number % 3)],
+        cpu: u64::from(number / 128),
+    }
+}
+
+fn status(number: u8) -> ExitStatus {
+    ExitStatus::code(if number.is_multiple_of(8) {
+        STOP_CODE.into()
+    } else {
+        1
+    })
+}
+
+fn signal(number: u8) -> i32 {
+    const SIGNALS: [i32; 5] = [0, 1, SIGKILL, SIGTERM, -7];
+    SIGNALS[usize::from(number) % SIGNALS.len()]
+}
+
+/// One slot of those that there often are, or all.
+pub(super) fn slot(number: u8) -> Option<SlotId> {
+    Some(SlotId(u32::from(number % 8))).filter(|slot| slot.0 < 5)
 }
 
 pub(super) fn any_deeds() -> impl Strategy<Value = Vec<Deed>> {
@@ -68,26 +131,30 @@ pub(super) fn any_deeds() -> impl Strategy<Value = Vec<Deed>> {
 pub(super) fn any_limits() -> impl Strategy<Value = Limits> {
     let timeout = || prop_oneof![Just(0_u64), Just(1000), Just(3000)].prop_map(millis);
     let backoff = || prop_oneof![Just(0_u64), Just(100), Just(700)].prop_map(millis);
-    (
-        timeout(),
-        timeout(),
-        backoff(),
-        backoff(),
-        0_u32..4,
-        any::<bool>(),
-    )
-        .prop_map(
-            |(drain_timeout, kill_timeout, backoff_initial, backoff_max, failures, stays)| Limits {
-                drain_timeout,
-                kill_timeout,
-                kill_signal: SIGTERM,
-                backoff_initial,
-                backoff_max,
-                max_boot_failures: failures,
-                workers_max: 4,
-                stay_when_errored: stays,
+    let patience = || prop_oneof![Just(0_u64), Just(800)].prop_map(millis);
+    let timeouts = (timeout(), timeout(), timeout());
+    let patiences = (patience(), patience());
+    let backoffs = (backoff(), backoff(), 0_u32..4);
+    (timeouts, patiences, backoffs, any::<bool>(), any::<bool>()).prop_map(
+        |(timeouts, patiences, backoffs, stays, stops)| Limits {
+            drain_timeout: timeouts.0,
+            kill_timeout: timeouts.1,
+            kill_signal: SIGTERM,
+            backoff_initial: backoffs.0,
+            backoff_max: backoffs.1,
+            max_boot_failures: backoffs.2,
+            listen_timeout: timeouts.2,
+            ack_timeout: patiences.0,
+            heartbeat_timeout: patiences.1,
+            stop_codes: if stops {
+                ExitCodes::NONE.with(STOP_CODE)
+            } else {
+                ExitCodes::NONE
             },
-        )
+            workers_max: 4,
+            stay_when_errored: stays,
+        },
+    )
 }
 
 fn millis(millis: u64) -> Duration {
@@ -100,6 +167,8 @@ pub(super) struct Step {
     pub(super) now: Instant,
     pub(super) fact: Fact,
     pub(super) orders: Vec<Order>,
+    /// Whether workers were wanted until then.
+    pub(super) was_running: bool,
 }
 
 /// A supervisor with everything around it played by the test.
@@ -117,6 +186,10 @@ pub(super) struct House {
     pub(super) asked: BTreeSet<WorkerId>,
     /// How many managed workers were asked for last.
     pub(super) wanted: u32,
+    /// Slots that stay empty because a worker, or an operator, said so.
+    pub(super) halted: BTreeSet<SlotId>,
+    /// What the master's lateness may have added to any deadline, all in all.
+    pub(super) forgiven: Duration,
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -131,6 +204,8 @@ impl House {
             killed: BTreeSet::new(),
             asked: BTreeSet::new(),
             wanted: 0,
+            halted: BTreeSet::new(),
+            forgiven: Duration::ZERO,
             outcome: None,
         }
     }
@@ -155,7 +230,19 @@ impl House {
             Deed::Fork => Some(Fact::ForkAsked),
             Deed::Start(succeeds) => self.start(succeeds),
             Deed::ComeOnline(number) => self.worker(number).map(Fact::Online),
-            Deed::Listen(number) => self.worker(number).map(Fact::Listening),
+            Deed::Listen(number, server) => {
+                let worker = self.worker(number);
+                worker.map(|worker| Fact::Listening { worker, server })
+            }
+            Deed::Close(number, server) => {
+                let worker = self.worker(number);
+                worker.map(|worker| Fact::Closed { worker, server })
+            }
+            Deed::Answer(number) => self.worker(number).map(Fact::Answered),
+            Deed::Look(number, probe) => {
+                let worker = self.worker(number);
+                worker.map(|worker| Fact::Probed { worker, probe })
+            }
             Deed::Disconnect(number) => self.worker(number).map(Fact::DisconnectAsked),
             Deed::Leave(number) => self.worker(number).map(Fact::LeavingVoluntarily),
             Deed::CloseChannel(number) => self.worker(number).map(Fact::ChannelClosed),
@@ -164,11 +251,15 @@ impl House {
                 let worker = self.worker(number);
                 worker.map(|worker| Fact::KillAsked { worker, signal })
             }
-            Deed::Exit(number) => {
+            Deed::Exit(number, status) => {
                 let worker = self.worker(number);
                 let runs = worker.filter(|worker| !self.unborn.contains(worker));
-                runs.map(exited)
+                runs.map(|worker| Fact::Exited { worker, status })
             }
+            Deed::Reload(wish) => Some(Fact::ReloadAsked(wish)),
+            Deed::Restart(slot) => Some(Fact::RestartAsked(slot)),
+            Deed::Stop => Some(Fact::StopAsked),
+            Deed::Reset(slot) => Some(Fact::ResetAsked(slot)),
             Deed::Repeat(number, runs) => self.repeat(number, runs),
             Deed::Lie(number, fact) => Some(self.lie(number, fact)),
             Deed::Shutdown => Some(Fact::ShutdownAsked),
@@ -185,7 +276,7 @@ impl House {
         fact.map_or_else(Vec::new, |fact| self.tell(fact))
     }
 
-    fn start(&self, succeeds: bool) -> Option<Fact> {
+    pub(super) fn start(&self, succeeds: bool) -> Option<Fact> {
         let worker = *self.unborn.first()?;
         Some(if succeeds {
             let pid = worker.0 + 100;
@@ -206,18 +297,19 @@ impl House {
     }
 
     /// Returns a fact of a worker that is gone, never was, or is a while to come.
-    fn lie(&self, number: u8, fact: u8) -> Fact {
+    pub(super) fn lie(&self, number: u8, fact: u8) -> Fact {
         let worker = WorkerId(number.into());
         let worker = if self.places.contains_key(&worker) {
             WorkerId(u32::MAX)
         } else {
             worker
         };
-        match fact % 10 {
+        let server = server(fact);
+        match fact % 13 {
             0 => Fact::Spawned { worker, pid: 7 },
             1 => Fact::SpawnFailed { worker },
             2 => Fact::Online(worker),
-            3 => Fact::Listening(worker),
+            3 => Fact::Listening { worker, server },
             4 => Fact::DisconnectAsked(worker),
             5 => Fact::LeavingVoluntarily(worker),
             6 => Fact::ChannelClosed(worker),
@@ -225,6 +317,12 @@ impl House {
             8 => Fact::KillAsked {
                 worker,
                 signal: SIGKILL,
+            },
+            9 => Fact::Closed { worker, server },
+            10 => Fact::Answered(worker),
+            11 => Fact::Probed {
+                worker,
+                probe: look(number),
             },
             _ => exited(worker),
         }
@@ -242,6 +340,11 @@ impl House {
             self.places.remove(&worker);
         }
         let was_running = self.supervisor.phase.is_running();
+        let due = self.supervisor.deadline();
+        let late = due.map(|due| self.now.saturating_duration_since(due));
+        if let Some(late) = late.filter(|late| *late >= GRACE) {
+            self.forgiven += late + GRACE;
+        }
         let mut orders = Vec::new();
         self.supervisor.handle(self.now, fact, &mut orders);
         if let Fact::ScaleAsked(count) = fact
@@ -254,6 +357,7 @@ impl House {
             now: self.now,
             fact,
             orders: orders.clone(),
+            was_running,
         });
         orders
     }
@@ -263,6 +367,7 @@ impl House {
             Order::Spawn { worker, slot, .. } => {
                 self.places.insert(worker, slot);
                 self.unborn.insert(worker);
+                self.halted.remove(&slot);
             }
             Order::Drain(worker) => drop(self.asked.insert(worker)),
             Order::Signal { worker, signal } if signal == SIGKILL => {
@@ -272,7 +377,12 @@ impl House {
                 self.asked.insert(worker);
             }
             Order::Finish(ref outcome) => self.outcome = Some(outcome.clone()),
-            Order::Signal { .. } | Order::CloseServers | Order::Announce(_) => {}
+            Order::Announce(Announcement::Stopped { slot }) => drop(self.halted.insert(slot)),
+            Order::Announce(Announcement::Resting) => {
+                let slots = self.supervisor.wanted_slots();
+                self.halted = slots.map(|(id, _)| id).collect();
+            }
+            Order::Signal { .. } | Order::Ping(_) | Order::CloseServers | Order::Announce(_) => {}
         }
     }
 
@@ -285,15 +395,11 @@ impl House {
             if self.outcome.is_some() {
                 return Some(step);
             }
-            let runs = |worker: &&WorkerId| !self.unborn.contains(worker);
-            let mut living = self.places.keys().filter(runs);
-            let dying = living.clone().find(|worker| self.killed.contains(worker));
-            let polite = living.find(|worker| self.asked.contains(worker));
             let obeys = obeys.next() == Some(true);
             let fact = if let Some(fact) = self.start(true) {
                 fact
-            } else if let Some(&worker) = dying.or(polite.filter(|_| obeys)) {
-                exited(worker)
+            } else if let Some(fact) = self.leave_as_told(obeys) {
+                fact
             } else {
                 self.now = self.supervisor.deadline()?;
                 Fact::Tick
@@ -302,9 +408,18 @@ impl House {
         }
         None
     }
+
+    /// Who got SIGKILL dies; who was only asked to leave does so if it obeys.
+    pub(super) fn leave_as_told(&self, obeys: bool) -> Option<Fact> {
+        let runs = |worker: &&WorkerId| !self.unborn.contains(worker);
+        let mut living = self.places.keys().filter(runs);
+        let dying = living.clone().find(|worker| self.killed.contains(worker));
+        let polite = living.find(|worker| self.asked.contains(worker));
+        dying.or(polite.filter(|_| obeys)).copied().map(exited)
+    }
 }
 
-fn exited(worker: WorkerId) -> Fact {
+pub(super) fn exited(worker: WorkerId) -> Fact {
     let status = ExitStatus::code(1);
     Fact::Exited { worker, status }
 }

@@ -1,0 +1,342 @@
+//! What an operator, or a worker itself, may want besides: stop, restart, reset, no restart.
+
+use super::Announcement::Resting;
+use super::Fact::{ResetAsked, RestartAsked, StopAsked};
+use super::*;
+
+const DONE: u8 = 3;
+
+fn with_stop_code() -> Limits {
+    Limits {
+        stop_codes: ExitCodes::NONE.with(DONE),
+        ..LIMITS
+    }
+}
+
+const STAYS: Limits = Limits {
+    stay_when_errored: true,
+    ..LIMITS
+};
+
+const FIRST: Option<SlotId> = Some(SlotId(0));
+
+/// A worker ends with the code that says "not again".
+fn quits(w: usize) -> Fact {
+    Fact::Exited {
+        worker: W[w],
+        status: ExitStatus::code(DONE.into()),
+    }
+}
+
+fn quit(w: usize, s: u32, exited_after_disconnect: bool) -> Order {
+    Announce(Announcement::Exited {
+        worker: W[w],
+        slot: SlotId(s),
+        status: ExitStatus::code(DONE.into()),
+        exited_after_disconnect,
+    })
+}
+
+fn stopped(s: u32) -> Order {
+    Announce(Announcement::Stopped { slot: SlotId(s) })
+}
+
+fn with_limits(count: u32, limits: Limits) -> Scene {
+    let mut scene = Scene::new(limits, false);
+    scene.tell(0, ScaleAsked(count));
+    (1..=count as usize).for_each(|w| drop(scene.tell(0, spawned(w))));
+    (1..=count as usize).for_each(|w| drop(scene.tell(0, listening(w))));
+    scene
+}
+
+/// So many slots at rest, in a run that stays.
+fn at_rest(count: u32) -> Scene {
+    let mut scene = with_limits(count, STAYS);
+    scene.tell(1, StopAsked);
+    scene.tell(1, ServersClosed);
+    (1..=count as usize).for_each(|w| drop(scene.tell(1, crashed(w))));
+    scene
+}
+
+fn starts(scene: &Scene) -> Vec<u32> {
+    let reports = scene.supervisor.slot_reports();
+    reports.map(|report| report.starts).collect()
+}
+
+#[test]
+fn a_stop_code_leaves_the_slot_empty() {
+    for listens in [false, true] {
+        let mut scene = Scene::new(with_stop_code(), false);
+        for fact in [ScaleAsked(1), spawned(1)] {
+            scene.tell(0, fact);
+        }
+        if listens {
+            scene.tell(0, listening(1));
+        }
+        scene.check(&[(1, quits(1), &[quit(1, 0, false), stopped(0)])]);
+        assert_eq!(scene.slots(), [(0, SlotState::Stopped)]);
+        assert_eq!(scene.supervisor.deadline(), None);
+        scene.check(&[(2, ScaleAsked(1), &[spawn(2, 0)])]);
+    }
+}
+
+#[test]
+fn a_stop_code_counts_from_one_that_leaves_by_its_own_will_only() {
+    with_limits(2, with_stop_code()).check(&[
+        (1, LeavingVoluntarily(W[1]), &[]),
+        (2, quits(1), &[quit(1, 0, true), stopped(0)]),
+        (3, DisconnectAsked(W[2]), &[drain(2)]),
+        (4, quits(2), &[quit(2, 1, true), spawn(3, 1)]),
+        (5, kill_asked(3, SIGTERM), &[]),
+        (6, quits(3), &[quit(3, 1, false), spawn(4, 1)]),
+    ]);
+}
+
+#[test]
+fn a_foreground_run_in_which_every_slot_is_done_is_done() {
+    let mut scene = started_in_foreground(2, with_stop_code());
+    scene.check(&[
+        (1, listening(1), &[]),
+        (2, quits(1), &[quit(1, 0, false), stopped(0)]),
+        (
+            3,
+            quits(2),
+            &[quit(2, 1, false), stopped(1), Finish(Outcome::Done)],
+        ),
+    ]);
+}
+
+#[test]
+fn one_that_is_done_does_not_hide_one_that_is_errored() {
+    let limits = Limits {
+        max_boot_failures: 1,
+        ..with_stop_code()
+    };
+    let errored = Announce(Errored {
+        slot: SlotId(1),
+        failures: 1,
+    });
+    started_in_foreground(2, limits).check(&[
+        (1, listening(1), &[]),
+        (2, quits(1), &[quit(1, 0, false), stopped(0)]),
+        (
+            3,
+            crashed(2),
+            &[gone(2, 1), errored, Finish(Outcome::Errored)],
+        ),
+    ]);
+}
+
+#[test]
+fn a_run_that_stays_waits_for_those_that_are_done_to_be_wanted_again() {
+    let limits = Limits {
+        stay_when_errored: true,
+        ..with_stop_code()
+    };
+    started_in_foreground(1, limits).check(&[
+        (1, listening(1), &[Announce(Ready)]),
+        (2, quits(1), &[quit(1, 0, false), stopped(0)]),
+        (3, RestartAsked(None), &[spawn(2, 0)]),
+        (4, listening(2), &[Announce(Ready)]),
+    ]);
+}
+
+#[test]
+fn a_stop_is_the_end_of_a_run_that_does_not_stay() {
+    ready(2).check(&[
+        (0, StopAsked, &[CloseServers]),
+        (1, ServersClosed, &[drain(1), drain(2)]),
+        (2, crashed(1), &[left(1, 0)]),
+        (3, crashed(2), &[left(2, 1), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn a_run_that_stays_comes_to_rest_and_a_restart_wakes_it() {
+    let mut scene = with_limits(2, STAYS);
+    scene.check(&[
+        (0, StopAsked, &[CloseServers]),
+        (1, ServersClosed, &[drain(1), drain(2)]),
+        (2, crashed(1), &[left(1, 0)]),
+        (3, crashed(2), &[left(2, 1), Announce(Resting)]),
+        (9999, Tick, &[]),
+    ]);
+    assert_eq!(
+        scene.slots(),
+        [(0, SlotState::Stopped), (1, SlotState::Stopped)]
+    );
+    assert_eq!(scene.supervisor.deadline(), None);
+    scene.check(&[
+        (10_000, RestartAsked(None), &[spawn(3, 0), spawn(4, 1)]),
+        (10_001, listening(3), &[]),
+        (10_002, listening(4), &[Announce(Ready)]),
+    ]);
+}
+
+#[test]
+fn who_ignores_a_stop_is_cut_as_in_a_shutdown() {
+    with_limits(1, STAYS).check(&[
+        (0, StopAsked, &[CloseServers]),
+        (30_000, Tick, &[drain(1), cut(1), signal(1, SIGTERM)]),
+        (35_000, Tick, &[signal(1, SIGKILL)]),
+        (35_001, crashed(1), &[left(1, 0), Announce(Resting)]),
+    ]);
+}
+
+#[test]
+fn at_rest_anything_that_wants_workers_wakes() {
+    at_rest(2).check(&[(2, RestartAsked(FIRST), &[spawn(3, 0)])]);
+    at_rest(2).check(&[(2, ScaleAsked(3), &[spawn(3, 0), spawn(4, 1), spawn(5, 2)])]);
+    at_rest(2).check(&[(2, ScaleAsked(1), &[spawn(3, 0)])]);
+    at_rest(1).check(&[(2, ForkAsked, &[spawn(2, 1)])]);
+    let wish = crate::supervise::ReloadWish {
+        parallel: 2,
+        allow_listen_change: false,
+    };
+    let mut scene = at_rest(2);
+    let orders = scene.tell(2, Fact::ReloadAsked(wish));
+    assert_eq!(orders[1..], [spawn_in(1, 3, 0), spawn_in(1, 4, 1)]);
+}
+
+#[test]
+fn to_stop_what_rests_already_is_said_to_be_done() {
+    at_rest(1).check(&[(2, StopAsked, &[Announce(Resting)])]);
+    at_rest(1).check(&[(2, ShutdownAsked, &[Finish(Outcome::Done)])]);
+}
+
+#[test]
+fn a_shutdown_makes_a_stop_the_end_and_no_stop_makes_it_a_rest() {
+    for wishes in [[StopAsked, ShutdownAsked], [ShutdownAsked, StopAsked]] {
+        let mut scene = with_limits(1, STAYS);
+        scene.check(&[
+            (0, wishes[0], &[CloseServers]),
+            (1, wishes[1], &[]),
+            (2, ServersClosed, &[drain(1)]),
+            (3, crashed(1), &[left(1, 0), Finish(Outcome::Done)]),
+        ]);
+    }
+}
+
+#[test]
+fn a_restart_that_is_asked_for_during_a_stop_follows_upon_it() {
+    let mut scene = with_limits(2, STAYS);
+    scene.check(&[
+        (0, StopAsked, &[CloseServers]),
+        (1, RestartAsked(FIRST), &[]),
+        (2, ServersClosed, &[drain(1), drain(2)]),
+        (3, crashed(1), &[left(1, 0)]),
+        (4, crashed(2), &[left(2, 1), Announce(Resting), spawn(3, 0)]),
+    ]);
+    assert_eq!(
+        scene.slots(),
+        [(0, SlotState::Occupied), (1, SlotState::Stopped)]
+    );
+}
+
+#[test]
+fn the_last_word_counts() {
+    with_limits(1, STAYS).check(&[
+        (0, StopAsked, &[CloseServers]),
+        (1, RestartAsked(None), &[]),
+        (2, StopAsked, &[]),
+        (3, crashed(1), &[gone(1, 0), Announce(Resting)]),
+    ]);
+    with_limits(1, STAYS).check(&[
+        (0, StopAsked, &[CloseServers]),
+        (1, RestartAsked(None), &[]),
+        (2, ShutdownAsked, &[]),
+        (3, crashed(1), &[gone(1, 0), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn a_rest_forgives_what_failed_before() {
+    // All fail to boot, but the second while everything is being stopped.
+    let mut scene = started_in_foreground(2, STAYS);
+    scene.check(&[
+        (0, crashed(1), &[gone(1, 0), backing_off(0, 100, 1)]),
+        (1, StopAsked, &[CloseServers]),
+        (2, crashed(2), &[gone(2, 1), Announce(Resting)]),
+        (3, Tick, &[]),
+        (4, RestartAsked(FIRST), &[spawn(3, 0)]),
+        (5, crashed(3), &[gone(3, 0), backing_off(0, 100, 1)]),
+    ]);
+}
+
+#[test]
+fn a_restart_drains_who_is_there_and_starts_who_follows() {
+    ready(2).check(&[
+        (0, RestartAsked(None), &[drain(1), drain(2)]),
+        (1, crashed(2), &[left(2, 1), spawn(3, 1)]),
+        (2, listening(3), &[]),
+        (3, crashed(1), &[left(1, 0), spawn(4, 0)]),
+        (4, listening(4), &[Announce(Ready)]),
+    ]);
+}
+
+#[test]
+fn a_restart_of_one_slot_leaves_the_others_alone() {
+    ready(2).check(&[
+        (0, RestartAsked(FIRST), &[drain(1)]),
+        (1, RestartAsked(Some(SlotId(2))), &[]), // There is none.
+        (2, crashed(1), &[left(1, 0), spawn(3, 0)]),
+        (3, listening(3), &[Announce(Ready)]),
+    ]);
+}
+
+#[test]
+fn a_restart_stops_who_only_starts_and_does_not_count_it() {
+    let mut scene = started_in_foreground(1, LIMITS);
+    scene.check(&[
+        (0, RestartAsked(None), &[signal(1, SIGTERM)]),
+        (1, crashed(1), &[left(1, 0), spawn(2, 0)]),
+    ]);
+}
+
+#[test]
+fn a_restart_ends_a_backoff_and_gives_all_tries_again() {
+    let mut scene = started(1);
+    for w in 1..=3 {
+        scene.tell(1000 * w as u64, crashed(w));
+        if w < 3 {
+            scene.idle_until(1000 * w as u64 + 300);
+        }
+    }
+    scene.check(&[
+        (3001, RestartAsked(None), &[spawn(4, 0)]),
+        (3002, crashed(4), &[gone(4, 0), backing_off(0, 100, 1)]),
+    ]);
+}
+
+#[test]
+fn forks_are_not_restarted() {
+    ready(1).check(&[
+        (0, ForkAsked, &[spawn(2, 1)]),
+        (1, RestartAsked(Some(SlotId(1))), &[]),
+        (2, RestartAsked(None), &[drain(1)]),
+    ]);
+}
+
+#[test]
+fn starts_are_counted_until_somebody_resets_them() {
+    let mut scene = ready(2);
+    for fact in [
+        crashed(1),
+        listening(3),
+        crashed(3),
+        listening(4),
+        crashed(2),
+    ] {
+        scene.tell(0, fact);
+    }
+    assert_eq!(starts(&scene), [3, 2]);
+    scene.check(&[(3, ResetAsked(FIRST), &[])]);
+    assert_eq!(starts(&scene), [1, 2]);
+    scene.check(&[
+        (4, ResetAsked(Some(SlotId(9))), &[]),
+        (5, ResetAsked(None), &[]),
+    ]);
+    assert_eq!(starts(&scene), [1, 1]);
+    scene.tell(5000, crashed(4));
+    assert_eq!(starts(&scene), [2, 1]);
+}

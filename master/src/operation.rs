@@ -1,0 +1,155 @@
+//! What operations on a running cluster answer: reload, and the description of its slots.
+
+use std::fmt;
+use std::time::Instant;
+
+use maitred_core::id::{Generation, SlotId, WorkerId};
+use maitred_core::supervise::{SlotReport, SlotState};
+use maitred_protocol::message::Statistics;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::worker::{Worker, WorkerStatus};
+
+/// How a reload went that has replaced every worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReloadReport {
+    /// What the new workers belong to.
+    pub generation: Generation,
+    /// Who took whose place, in order.
+    pub replaced: Vec<Replacement>,
+    /// Old workers that passed their drain deadline.
+    pub cut: Vec<Cut>,
+}
+
+/// One worker in another's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Replacement {
+    /// The place.
+    pub slot: SlotId,
+    /// Who had it; nobody in a slot that was empty.
+    pub old: Option<WorkerId>,
+    /// Who has it now.
+    pub new: WorkerId,
+}
+
+/// What one worker still held at its drain deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Cut {
+    /// The worker that was ended.
+    pub worker: WorkerId,
+    /// Its open connections, as it last told.
+    pub open: u32,
+    /// Of these, keep-alive connections between two requests.
+    pub idle: u32,
+    /// Of these, with a request that is being answered.
+    pub busy: u32,
+    /// Of these, with an answer whose body is still being sent.
+    pub streaming: u32,
+    /// Of these, WebSockets and other upgraded ones.
+    pub upgraded: u32,
+}
+
+impl Cut {
+    pub(crate) fn new(worker: WorkerId, statistics: &Statistics) -> Self {
+        let Statistics {
+            open,
+            idle,
+            busy,
+            streaming,
+            upgraded,
+            ..
+        } = *statistics;
+        Self {
+            worker,
+            open,
+            idle,
+            busy,
+            streaming,
+            upgraded,
+        }
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections", self.open)?;
+        let kinds = [
+            (self.busy, "in a request"),
+            (self.streaming, "in an answer"),
+            (self.upgraded, "upgraded"),
+            (self.idle, "idle"),
+        ];
+        let told = kinds.iter().filter(|(count, _)| *count > 0);
+        let told: Vec<String> = told
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", told.join(", "))
+    }
+}
+
+/// Why a reload has not replaced every worker.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// Another one runs.
+    #[error("reload: another reload is running; wait for it to end")]
+    Busy,
+    /// There is no worker to replace, or everything is being stopped.
+    #[error("reload: no worker runs that could be replaced")]
+    NothingRuns,
+    /// The master has ended.
+    #[error("reload: the master has ended")]
+    Ended,
+    /// A new worker did not come up. The old workers that are not in `replaced` stay.
+    #[error("reload: {reason}")]
+    Failed {
+        /// What happened, with the new worker's number.
+        reason: String,
+        /// Who was replaced before that.
+        replaced: Vec<Replacement>,
+        /// The last lines that the failed worker printed, if its output is read here.
+        last_lines: Vec<String>,
+    },
+}
+
+/// One row of the list of workers: a slot with its worker, or a worker that is on its way out
+/// of a slot, or a slot without any.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SlotStatus {
+    /// The place.
+    pub slot: SlotId,
+    /// What the place is doing.
+    pub state: SlotState,
+    /// How often a worker was started again here, since the count was reset.
+    pub restarts: u32,
+    /// The worker, if there is one.
+    pub worker: Option<WorkerId>,
+    /// What is known of it.
+    pub status: Option<WorkerStatus>,
+    /// What it belongs to.
+    pub generation: Option<Generation>,
+    /// When it was ordered.
+    pub started_at: Option<Instant>,
+}
+
+impl SlotStatus {
+    pub(crate) fn new(report: SlotReport, worker: Option<Worker>) -> Self {
+        Self {
+            slot: report.slot,
+            state: report.state,
+            restarts: report.starts.saturating_sub(1),
+            worker: worker.as_ref().map(Worker::id),
+            status: worker.as_ref().map(Worker::status),
+            generation: worker.as_ref().map(|worker| worker.generation),
+            started_at: worker.as_ref().map(|worker| worker.started_at),
+        }
+    }
+}
