@@ -37,6 +37,10 @@ pub(crate) struct ReloadArguments {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = value_parser!(u32).range(1..=i64::from(INSTANCES_MAX)))]
     parallel: u32,
+
+    /// Let the new workers listen elsewhere than the old ones
+    #[arg(long)]
+    allow_listen_change: bool,
 }
 
 /// Reloads.
@@ -45,13 +49,11 @@ pub(crate) struct ReloadArguments {
 ///
 /// Those of asking.
 pub(super) fn reload(arguments: &ReloadArguments) -> anyhow::Result<ExitCode> {
-    let parallel = arguments.parallel;
-    change(
-        &arguments.change,
-        route::RELOAD,
-        &ReloadRequest { parallel },
-        "reloaded",
-    )
+    let request = ReloadRequest {
+        parallel: arguments.parallel,
+        allow_listen_change: arguments.allow_listen_change,
+    };
+    change(&arguments.change, route::RELOAD, &request, "reloaded")
 }
 
 /// Restarts.
@@ -113,6 +115,7 @@ fn in_words(changed: &Changed, done: &str) -> String {
             );
         }
         lines.push(line);
+        lines.extend(row.what_was_cut.iter().map(|cut| format!("  {cut}")));
     }
     lines.join("\n")
 }
@@ -129,6 +132,7 @@ mod tests {
             slot,
             workers,
             cut,
+            what_was_cut: Vec::new(),
         };
         let changed = vec![row(None, 4, 0), row(Some(3), 1, 0), row(None, 1, 1)];
         assert_eq!(

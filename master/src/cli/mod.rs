@@ -13,6 +13,7 @@ mod events;
 mod follow;
 mod instances;
 mod ls;
+mod patience;
 mod ping;
 mod program;
 mod replay;
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
     Ls(ls::LsArguments),
     Scale(scale::ScaleArguments),
     Reload(change::ReloadArguments),
@@ -59,7 +60,7 @@ enum Command {
     Events(follow::EventsArguments),
     Ping(ping::PingArguments),
     Kill(ping::KillArguments),
-    Bench(bench::BenchArguments),
+    Bench(Box<bench::BenchArguments>),
     Replay(replay::ReplayArguments),
     /// Serve what `run` serves without a program; as its worker, or alone.
     #[command(name = demo::COMMAND, hide = true)]
@@ -101,7 +102,7 @@ pub(crate) fn parse() -> Result<Arguments, ExitCode> {
 /// Whatever went wrong; [`report`] says it and knows the exit code.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(*arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments),
         Command::Reload(arguments) => change::reload(&arguments),
@@ -111,7 +112,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Events(arguments) => follow::run(&arguments),
         Command::Ping(arguments) => ping::ping(&arguments),
         Command::Kill(arguments) => ping::kill(&arguments),
-        Command::Bench(arguments) => bench::run(arguments),
+        Command::Bench(arguments) => bench::run(*arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }

@@ -12,18 +12,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
-use maitred::{
-    Cluster, KEEPALIVE_GRACE, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW,
-    WINDOW_MAX,
-};
+use maitred::{Cluster, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW, WINDOW_MAX};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::events::{self, Format};
 use super::instances::Instances;
+use super::patience::PatienceArguments;
 use super::signals::{Signals, Wish};
 use super::story::Story;
-use super::{Misuse, duration, program};
+use super::{Misuse, program};
 use crate::control::foreground::Foreground;
 use crate::control::home::{Home, HomeError, Lock};
 use crate::control::name::{AppName, Target};
@@ -37,6 +35,12 @@ const ENDED_BY_SIGNAL: i32 = 128;
 /// How long to wait for workers to be gone after SIGKILL, which takes milliseconds; one that
 /// sits in a system call that cannot be interrupted is left to the kernel.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// What SIGHUP means.
+const GENTLE_RELOAD: Change = Change::Reload {
+    parallel: 1,
+    allow_listen_change: false,
+};
 
 /// POSIX fixes its number.
 const SIGKILL: i32 = 9;
@@ -93,21 +97,8 @@ pub(crate) struct RunArguments {
         value_parser = value_parser!(u64).range(1..=PENDING_MOST))]
     pending_max: u64,
 
-    /// How long workers may finish what they serve, such as 500ms, 30s or 2m [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    drain_timeout: Option<Duration>,
-
-    /// How long an idle connection may stay while its worker drains [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    keepalive_grace: Option<Duration>,
-
-    /// How long a worker may take to exit when it is made to, before SIGKILL [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    kill_timeout: Option<Duration>,
-
-    /// Stay even when every worker was given up
-    #[arg(long)]
-    stay: bool,
+    #[command(flatten)]
+    patience: PatienceArguments,
 
     /// How events are written to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
@@ -155,14 +146,14 @@ fn misplaced(error: HomeError) -> Misuse {
 }
 
 fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
-    let limits = limits(arguments);
+    let limits = arguments.patience.limits();
     let mut settings = Settings::new()
         .output(Output::Prefixed)
         .policy(arguments.policy)
         .window(arguments.window)
         .pending_max(usize::try_from(arguments.pending_max)?)
         .limits(limits);
-    settings.keepalive_grace = Some(grace(arguments.keepalive_grace, limits.drain_timeout)?);
+    settings.keepalive_grace = Some(arguments.patience.grace()?);
     if let Some(file) = &arguments.trace {
         // The master will create it again; here is who can still say that it cannot be.
         std::fs::File::create(file)
@@ -191,29 +182,6 @@ fn cannot_listen(address: demo::Address, reason: &str, errno: Option<i32>) -> Mi
     Misuse(format!("cannot listen on {address}: {reason}{advice}"))
 }
 
-fn limits(arguments: &RunArguments) -> Limits {
-    let default = Limits::default();
-    Limits {
-        drain_timeout: arguments.drain_timeout.unwrap_or(default.drain_timeout),
-        kill_timeout: arguments.kill_timeout.unwrap_or(default.kill_timeout),
-        stay_when_errored: arguments.stay,
-        ..default
-    }
-}
-
-/// Returns the grace of idle connections. It ends before the drain does, or every idle
-/// connection would be reported as cut.
-fn grace(wanted: Option<Duration>, drain_timeout: Duration) -> Result<Duration, Misuse> {
-    match wanted {
-        Some(grace) if grace >= drain_timeout && !grace.is_zero() => Err(Misuse(format!(
-            "the keep-alive grace of {grace:?} must be shorter than the drain timeout of \
-             {drain_timeout:?}"
-        ))),
-        Some(grace) => Ok(grace),
-        None => Ok(KEEPALIVE_GRACE.min(drain_timeout / 2)),
-    }
-}
-
 async fn serve(
     arguments: &RunArguments,
     settings: Settings,
@@ -227,9 +195,8 @@ async fn serve(
     let telling = tokio::task::spawn_blocking(move || {
         tokio::runtime::Handle::current().block_on(events::write_all(heard, format))
     });
-    let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments)));
-    let (counted, counter) = (cluster.events(), steward.clone());
-    tokio::spawn(async move { counter.count(counted).await });
+    let limits = arguments.patience.limits();
+    let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments), limits));
     let control = ControlServer::start(socket, steward.clone())?;
     steward.start(arguments.instances.count()).await?;
     let ended = attend(&cluster, &steward, &mut signals).await;
@@ -292,10 +259,7 @@ fn obey(steward: Arc<Foreground>, wish: Wish) {
             Wish::Fewer => steward.scale(&app, Target::Fewer(1)).await.map(drop),
             Wish::Reload => {
                 let whom = Whom { app, slot: None };
-                steward
-                    .change(Change::Reload { parallel: 1 }, &whom)
-                    .await
-                    .map(drop)
+                steward.change(GENTLE_RELOAD, &whom).await.map(drop)
             }
             Wish::End(_) => Ok(()),
         };
@@ -400,15 +364,5 @@ mod tests {
         let limits = settings.limits.unwrap();
         assert_eq!(limits.drain_timeout, Duration::from_secs(2));
         assert_eq!(settings.keepalive_grace, Some(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn the_grace_lies_within_the_drain_timeout() {
-        let seconds = Duration::from_secs;
-        assert_eq!(grace(None, seconds(30)).unwrap(), KEEPALIVE_GRACE);
-        assert_eq!(grace(Some(seconds(9)), seconds(10)).unwrap(), seconds(9));
-        assert_eq!(grace(Some(seconds(0)), seconds(0)).unwrap(), seconds(0));
-        let refusal = grace(Some(seconds(10)), seconds(10)).unwrap_err();
-        assert!(refusal.to_string().contains("shorter"), "{refusal}");
     }
 }

@@ -91,3 +91,19 @@ async fn hear(scale: Option<&mut (Signal, Signal)>) -> Wish {
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
+
+/// Reads a signal as people write it: `SIGTERM`, `term` or `15`.
+///
+/// # Errors
+///
+/// What would be right.
+pub(super) fn parse(text: &str) -> Result<i32, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let named = format!("SIG{name}")
+        .parse::<nix::sys::signal::Signal>()
+        .ok();
+    let numbered = || nix::sys::signal::Signal::try_from(text.parse::<i32>().ok()?).ok();
+    let signal = named.or_else(numbered).map(|signal| signal as i32);
+    signal.ok_or_else(|| "a signal is a name such as SIGTERM, or its number".to_owned())
+}

@@ -3,7 +3,7 @@
 //! Both sides are built from these types. They may be of different builds, so fields are only
 //! ever added, and whatever an answer has besides them is ignored.
 
-use maitred::WorkerState;
+use maitred::{SlotState, WorkerState};
 use serde::{Deserialize, Serialize};
 
 use super::name::{AppName, Target};
@@ -125,6 +125,17 @@ pub(crate) enum State {
     Unknown,
 }
 
+impl From<SlotState> for State {
+    fn from(state: SlotState) -> Self {
+        match state {
+            SlotState::Occupied => Self::Starting,
+            SlotState::Backoff => Self::Backoff,
+            SlotState::Stopped => Self::Stopped,
+            SlotState::Errored => Self::Errored,
+        }
+    }
+}
+
 impl From<WorkerState> for State {
     fn from(state: WorkerState) -> Self {
         match state {
@@ -189,6 +200,9 @@ pub(crate) struct ReloadRequest {
     /// How many workers are replaced at once.
     #[serde(default = "one")]
     pub(crate) parallel: u32,
+    /// Whether the new workers may listen elsewhere than the old ones.
+    #[serde(default)]
+    pub(crate) allow_listen_change: bool,
 }
 
 fn one() -> u32 {
@@ -197,7 +211,10 @@ fn one() -> u32 {
 
 impl Default for ReloadRequest {
     fn default() -> Self {
-        Self { parallel: one() }
+        Self {
+            parallel: one(),
+            allow_listen_change: false,
+        }
     }
 }
 
@@ -219,6 +236,9 @@ pub(crate) struct ChangedRow {
     pub(crate) workers: u32,
     /// How many of them passed their drain deadline, so that connections were cut.
     pub(crate) cut: u32,
+    /// What was cut, in words: a line for each of those workers.
+    #[serde(default)]
+    pub(crate) what_was_cut: Vec<String>,
 }
 
 /// Answers that the master has ended but for this answer.

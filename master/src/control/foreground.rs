@@ -1,11 +1,16 @@
 //! The steward of a foreground run: one app, one cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use maitred::{Cluster, ClusterError, Event, Events, Outcome, Snapshot, Worker};
-use tokio::sync::Mutex as AsyncMutex;
+use maitred::{
+    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish, SlotId,
+    SlotStatus, Snapshot,
+};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::api::{ChangedRow, Killed, ScaledRow};
 use super::name::{AppName, Target};
@@ -19,20 +24,19 @@ pub(crate) struct Foreground {
     name: AppName,
     /// How many workers were last asked for. Held while another number is asked for, so that
     /// the order of the numbers is the order of the commands.
-    wanted: AsyncMutex<u32>,
-    /// How many workers each slot has had since the last reset.
-    forks: Mutex<BTreeMap<u32, u32>>,
+    wanted: Mutex<u32>,
+    limits: Limits,
     was_killed: AtomicBool,
 }
 
 impl Foreground {
     /// Takes charge of a cluster that has no workers yet.
-    pub(crate) fn new(cluster: Arc<Cluster>, name: AppName) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, name: AppName, limits: Limits) -> Self {
         Self {
             cluster,
             name,
-            wanted: AsyncMutex::new(0),
-            forks: Mutex::default(),
+            wanted: Mutex::new(0),
+            limits,
             was_killed: AtomicBool::new(false),
         }
     }
@@ -59,49 +63,137 @@ impl Foreground {
         self.was_killed.load(Ordering::Relaxed)
     }
 
-    /// Counts what happens, until the master's last event.
-    pub(crate) async fn count(&self, mut events: Events) {
-        while let Some(event) = events.next().await {
-            if let Event::Fork { slot, .. } = event {
-                let mut forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
-                // At most one entry for each slot that there can be.
-                *forks.entry(slot.0).or_default() += 1;
+    async fn reset(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
+        let workers = self.count(whom).await?;
+        self.cluster.reset(slot(whom)).await.map_err(ended)?;
+        Ok(self.row(whom, workers, &[]))
+    }
+
+    async fn reload(&self, wish: ReloadWish, whom: &Whom) -> Result<ChangedRow, Refusal> {
+        if whom.slot.is_some() {
+            let wrong = "a reload replaces every worker; for one of them use restart";
+            return Err(Refusal::new(Kind::BadRequest, wrong));
+        }
+        let report = self.cluster.reload(wish).await.map_err(|error| {
+            let kind = match &error {
+                ReloadError::Busy => Kind::Busy,
+                ReloadError::Ended | ReloadError::NothingRuns => Kind::Ending,
+                ReloadError::Failed { .. } | _ => Kind::Failed,
+            };
+            Refusal::new(kind, in_words(&error))
+        })?;
+        let workers = u32::try_from(report.replaced.len()).unwrap_or(u32::MAX);
+        Ok(self.row(whom, workers, &report.cut))
+    }
+
+    /// Restarts, and waits until all listen or one has failed.
+    async fn restart(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
+        let workers = self.count(whom).await?;
+        let mut events = self.cluster.events();
+        self.cluster.restart(slot(whom)).await.map_err(ended)?;
+        let mut cuts = Vec::new();
+        let came_up = async {
+            while let Some(event) = events.next().await {
+                let is_failure = matches!(
+                    event,
+                    Event::BackingOff { .. } | Event::Errored { .. } | Event::Stopped { .. }
+                );
+                if is_failure {
+                    return Err(Refusal::new(Kind::Failed, format!("restart: {event}")));
+                }
+                if let Event::CutAtDeadline { cut, .. } = event {
+                    cuts.push(cut);
+                } else if matches!(event, Event::Ready { .. }) {
+                    return Ok(());
+                }
+            }
+            Err(Refusal::new(Kind::Ending, "the master has ended"))
+        };
+        let late = |_| Refusal::new(Kind::Failed, "restart: the new workers do not listen yet");
+        timeout(self.patience(), came_up).await.map_err(late)??;
+        Ok(self.row(whom, workers, &cuts))
+    }
+
+    async fn stop(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
+        if whom.slot.is_some() {
+            let wrong = "one worker cannot be stopped alone; use scale, or stop its app";
+            return Err(Refusal::new(Kind::BadRequest, wrong));
+        }
+        let workers = self.count(whom).await?;
+        let mut events = self.cluster.events();
+        // It ends with its last worker, unless it is to stay: either is what was asked for.
+        self.was_killed
+            .store(!self.limits.stay_when_errored, Ordering::Relaxed);
+        self.cluster.stop().await.unwrap_or_default();
+        let mut cuts = Vec::new();
+        while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
+            if let Event::CutAtDeadline { cut, .. } = event {
+                cuts.push(cut);
             }
         }
+        Ok(self.row(whom, workers, &cuts))
     }
 
-    async fn reset(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let living = self.cluster.workers().await.map_err(ended)?;
-        let living: BTreeSet<u32> = living.values().map(|worker| worker.slot().0).collect();
-        let mut forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
-        // The worker that lives there now is no restart. Slots that were given up are forgotten.
-        let is_reset = |slot: &u32| whom.slot.is_none_or(|only| only == *slot);
-        forks.retain(|slot, _| !is_reset(slot) || living.contains(slot));
-        let reset: Vec<u32> = living.into_iter().filter(is_reset).collect();
-        forks.extend(reset.iter().map(|slot| (*slot, 1)));
-        Ok(ChangedRow {
+    /// Returns how long it takes at most until one worker has left and another listens.
+    fn patience(&self) -> Duration {
+        let limits = &self.limits;
+        let leaving = limits.drain_timeout.saturating_add(limits.kill_timeout);
+        leaving.saturating_add(limits.listen_timeout)
+    }
+
+    /// Counts the slots that are meant.
+    async fn count(&self, whom: &Whom) -> Result<u32, Refusal> {
+        let slots = self.cluster.describe().await.map_err(ended)?;
+        let slots: BTreeSet<u32> = slots.iter().map(|slot| slot.slot.0).collect();
+        let meant = |slot: &&u32| whom.slot.is_none_or(|only| only == **slot);
+        Ok(u32::try_from(slots.iter().filter(meant).count()).unwrap_or(u32::MAX))
+    }
+
+    fn row(&self, whom: &Whom, workers: u32, cuts: &[Cut]) -> ChangedRow {
+        let in_words = |cut: &Cut| format!("worker {} was cut: {cut}", cut.worker.0);
+        ChangedRow {
             name: self.name.clone(),
             slot: whom.slot,
-            workers: u32::try_from(reset.len()).unwrap_or(u32::MAX),
-            cut: 0,
-        })
-    }
-
-    fn place(&self, worker: &Worker, acked: &BTreeMap<u32, u64>) -> Place {
-        let (status, slot) = (worker.status(), worker.slot().0);
-        let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
-        let acked = acked.get(&worker.id().0).copied().unwrap_or(0);
-        Place {
-            slot,
-            worker: Some(worker.id().0),
-            pid: status.pid,
-            generation: None,
-            state: status.state.into(),
-            restarts: forks.get(&slot).map_or(0, |forks| forks.saturating_sub(1)),
-            open: status.statistics.open,
-            // What the worker tells is some moments old, but counts shared listeners, too.
-            taken: status.statistics.taken.max(acked),
+            workers,
+            cut: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
+            what_was_cut: cuts.iter().map(in_words).collect(),
         }
+    }
+}
+
+fn slot(whom: &Whom) -> Option<SlotId> {
+    whom.slot.map(SlotId)
+}
+
+/// Says why a reload failed, with what the worker that failed printed last.
+fn in_words(error: &ReloadError) -> String {
+    let mut words = error.to_string();
+    if let ReloadError::Failed { last_lines, .. } = error
+        && !last_lines.is_empty()
+    {
+        words += "; its last lines:";
+        for line in last_lines {
+            words += &format!("\n  {line}");
+        }
+    }
+    words
+}
+
+fn place(described: &SlotStatus, acked: &BTreeMap<u32, u64>) -> Place {
+    let status = described.status;
+    let worker = described.worker.map(|worker| worker.0);
+    let acked = worker.and_then(|worker| acked.get(&worker)).copied();
+    let taken = status.map_or(0, |status| status.statistics.taken);
+    Place {
+        slot: described.slot.0,
+        worker,
+        pid: status.and_then(|status| status.pid),
+        generation: described.generation.map(|generation| generation.0),
+        state: status.map_or_else(|| described.state.into(), |status| status.state.into()),
+        restarts: described.restarts,
+        open: status.map_or(0, |status| status.statistics.open),
+        // What the worker tells is some moments old, but counts shared listeners, too.
+        taken: taken.max(acked.unwrap_or(0)),
     }
 }
 
@@ -109,15 +201,12 @@ impl Steward for Foreground {
     type News = Events;
 
     async fn apps(&self) -> Result<Vec<App>, Refusal> {
-        let workers = self.cluster.workers().await.map_err(ended)?;
+        let slots = self.cluster.describe().await.map_err(ended)?;
         let acked = acked(&self.cluster.snapshot().await.map_err(ended)?);
         Ok(vec![App {
             name: self.name.clone(),
             wanted: *self.wanted.lock().await,
-            places: workers
-                .values()
-                .map(|worker| self.place(worker, &acked))
-                .collect(),
+            places: slots.iter().map(|slot| place(slot, &acked)).collect(),
         }])
     }
 
@@ -135,10 +224,18 @@ impl Steward for Foreground {
     async fn change(&self, change: Change, whom: &Whom) -> Result<ChangedRow, Refusal> {
         match change {
             Change::Reset => self.reset(whom).await,
-            Change::Reload { .. } | Change::Restart | Change::Stop => {
-                let message = "a foreground run cannot do that yet; end it and start it again";
-                Err(Refusal::new(Kind::Unsupported, message))
+            Change::Reload {
+                parallel,
+                allow_listen_change,
+            } => {
+                let wish = ReloadWish {
+                    parallel,
+                    allow_listen_change,
+                };
+                self.reload(wish, whom).await
             }
+            Change::Restart => self.restart(whom).await,
+            Change::Stop => self.stop(whom).await,
         }
     }
 

@@ -166,13 +166,21 @@ async fn reload<S: Steward>(
     About(subject): About,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let ReloadRequest { parallel } = read_or_default(&body, r#"{"parallel": 1}"#)?;
+    let request = read_or_default(&body, r#"{"parallel": 1}"#)?;
+    let ReloadRequest {
+        parallel,
+        allow_listen_change,
+    } = request;
     if parallel == 0 {
         return Err(refuse(
             "a reload of 0 workers at once never ends; give 1 or more".into(),
         ));
     }
-    office.change(&subject, Change::Reload { parallel }).await
+    let change = Change::Reload {
+        parallel,
+        allow_listen_change,
+    };
+    office.change(&subject, change).await
 }
 
 async fn restart<S: Steward>(

@@ -73,6 +73,8 @@ pub(crate) enum Change {
     Reload {
         /// How many at once.
         parallel: u32,
+        /// Whether the new ones may listen elsewhere.
+        allow_listen_change: bool,
     },
     /// Drain each worker and start another in its slot.
     Restart,

@@ -88,6 +88,7 @@ impl Steward for Fake {
         }
         let (name, slot) = (whom.app.clone(), whom.slot);
         Ok(ChangedRow {
+            what_was_cut: Vec::new(),
             name,
             slot,
             workers: 2,
