@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::event::{Event, Events};
 use crate::operation::{ReloadError, ReloadReport, SlotStatus};
+use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};
 use crate::shell::announcer::{Announcer, Notice};
 use crate::shell::command::{self, Command};
@@ -25,6 +26,7 @@ use crate::shell::master::{Master, Outlets};
 use crate::shell::orphans::Orphans;
 use crate::shell::output::Outputs;
 use crate::shell::process::{self, Spawner};
+use crate::shell::recorder::Recorder;
 use crate::shell::report;
 use crate::shell::trace::Trace;
 use crate::worker::Worker;
@@ -74,6 +76,8 @@ pub struct Cluster {
     announcer: Announcer,
     /// Holds everything since the start, for the first who asks.
     first_events: Mutex<Option<broadcast::Receiver<Notice>>>,
+    /// Waits for the first who asks, if it was wanted.
+    connection_record: Mutex<Option<ConnectionRecord>>,
     outcome: watch::Receiver<Option<Outcome>>,
     outputs: Outputs,
 }
@@ -108,6 +112,8 @@ impl Cluster {
         // What this process was started with, and nobody has closed, is not for workers.
         fd::seal_inherited()?;
         let trace = settings.trace.as_deref().map(Trace::create).transpose()?;
+        let begun = settings.record_connections.then(Recorder::begin);
+        let (recorder, connection_record) = begun.unzip();
         let outputs = Outputs::start()?;
         let (reporter, reports) = mpsc::channel(report::QUEUE);
         let (asker, commands) = mpsc::channel(command::QUEUE);
@@ -119,6 +125,7 @@ impl Cluster {
             commands: asker.downgrade(),
             outputs: outputs.clone(),
             trace,
+            recorder,
         };
         let (ended, outcome) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -151,6 +158,7 @@ impl Cluster {
             commands: asker,
             announcer,
             first_events,
+            connection_record: Mutex::new(connection_record),
             outcome,
             outputs,
         })
@@ -292,6 +300,16 @@ impl Cluster {
     /// [`ClusterError::Ended`].
     pub async fn describe(&self) -> Result<Vec<SlotStatus>, ClusterError> {
         self.inquire(Command::Describe).await
+    }
+
+    /// Returns the record of connections, if the first settings
+    /// [asked for one](Settings::record_connections); the first who asks gets it.
+    pub fn connection_record(&self) -> Option<ConnectionRecord> {
+        let mut record = self
+            .connection_record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        record.take()
     }
 
     /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
 
-use crate::shell::announcer::{Announcer, Notice};
+use crate::clock::Moment;
+use crate::shell::announcer::{Announcer, Notice, Said};
 
 /// One event of a cluster.
 ///
@@ -342,6 +343,7 @@ pub struct Events {
     outcome: watch::Receiver<Option<Outcome>>,
     announcer: Announcer,
     missed: u64,
+    at: Moment,
 }
 
 impl Events {
@@ -355,6 +357,7 @@ impl Events {
             outcome,
             announcer,
             missed: 0,
+            at: Moment::now(),
         }
     }
 
@@ -365,9 +368,11 @@ impl Events {
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            let letter = match self.take().await? {
-                Notice::Event(event) => return Some(event),
-                Notice::Message(letter) => letter,
+            let Notice { at, said } = self.take().await?;
+            self.at = at;
+            let letter = match said {
+                Said::Event(event) => return Some(event),
+                Said::Message(letter) => letter,
             };
             let Some(letter) = self.announcer.take(&letter) else {
                 self.missed += 1;
@@ -403,6 +408,12 @@ impl Events {
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    /// Returns when the event happened that was returned last.
+    #[must_use]
+    pub fn at(&self) -> Moment {
+        self.at
     }
 
     /// Returns how many events were lost because they were not taken in time.

@@ -29,21 +29,25 @@
 //! Two pure state machines in `maitred-core` decide; the shell here does the I/O. Read
 //! `ARCHITECTURE.md` for the journey of one connection, then `shell/mod.rs`.
 
+mod clock;
 mod cluster;
 mod event;
 mod operation;
+mod record;
 mod settings;
 mod shell;
 mod worker;
 
+pub use clock::Moment;
 pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
 pub use event::{Event, Events};
-pub use maitred_core::dispatch::{PolicyName, Snapshot, replay};
+pub use maitred_core::dispatch::{PolicyName, RefusalReason, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
 pub use maitred_core::supervise::{
     ExitCodes, ExitStatus, HangSign, Limits, Outcome, ReloadWish, SlotState, WorkerState,
 };
 pub use operation::{Cut, ReloadError, ReloadReport, Replacement, SlotStatus};
+pub use record::{ConnectionEvent, ConnectionRecord, ConnectionStep};
 pub use settings::{
     INSTANCES_MAX, KEEPALIVE_GRACE, Output, PENDING_MAX, Settings, WINDOW, WINDOW_MAX,
 };

@@ -85,6 +85,10 @@ pub struct Settings {
     /// A file that every fact and order of the dispatcher is written to, for
     /// `maitred replay`. Only the first setup's counts.
     pub trace: Option<PathBuf>,
+    /// Whether each step of each connection is recorded, for
+    /// [`Cluster::connection_record`](crate::Cluster::connection_record). Only the first
+    /// setup's counts.
+    pub record_connections: bool,
 }
 
 impl Settings {
@@ -168,6 +172,15 @@ impl Settings {
     #[must_use]
     pub fn trace(mut self, file: impl Into<PathBuf>) -> Self {
         self.trace = Some(file.into());
+        self
+    }
+
+    /// Has each step of each connection recorded, for
+    /// [`Cluster::connection_record`](crate::Cluster::connection_record). It costs memory for
+    /// a queue and some hundred nanoseconds a connection.
+    #[must_use]
+    pub fn record_connections(mut self) -> Self {
+        self.record_connections = true;
         self
     }
 

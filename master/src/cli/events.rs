@@ -1,18 +1,9 @@
-//! What happens, one line each on standard error: for people, or for programs.
-//!
-//! A thread of its own writes, so that a terminal that was stopped with Ctrl-S holds up
-//! neither a connection nor the answer to a signal. What it cannot write in time is lost,
-//! and the next line says how much that was.
+//! What happens, one line each: the words for people. `journal.rs` writes the lines.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 
 use clap::ValueEnum;
-use jiff::Timestamp;
-use maitred::{Event, Events, WorkerId};
-use serde::Serialize;
-
-use super::story::Story;
+use maitred::{Event, WorkerId};
 
 /// Longest sentence that people are shown, in characters: about three lines of a terminal.
 /// Only workers' messages are longer; programs get all of them.
@@ -27,62 +18,9 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Writes all events until the master's last, and returns what there is to tell of the start.
-pub(crate) async fn write_all(mut events: Events, format: Format) -> Story {
-    let (mut story, mut teller, mut missed) = (Story::default(), Teller::default(), 0);
-    while let Some(event) = events.next().await {
-        if events.missed() > missed {
-            write_line(&lost(events.missed() - missed, format));
-            missed = events.missed();
-        }
-        story.hear(&event);
-        write_line(&match format {
-            Format::Text => format!("maitred: {}", teller.tell(&event)),
-            Format::Json => json(&event),
-        });
-    }
-    story
-}
-
-fn write_line(line: &str) {
-    // Whole lines in one call each, lest lines of workers get in between. If nobody can read
-    // them, the cluster works on all the same.
-    io::stderr()
-        .write_all(format!("{line}\n").as_bytes())
-        .unwrap_or_default();
-}
-
-/// An event with the time it was heard.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    #[serde(flatten)]
-    event: &'a Event,
-}
-
-fn json(event: &Event) -> String {
-    let line = Line { time: now(), event };
-    // Event has only named fields and JSON values, which can always be written.
-    serde_json::to_string(&line).unwrap_or_default()
-}
-
-fn lost(count: u64, format: Format) -> String {
-    match format {
-        Format::Text => format!("maitred: {count} events were lost: they were not read in time"),
-        Format::Json => {
-            serde_json::json!({"time": now(), "event": "lost", "count": count}).to_string()
-        }
-    }
-}
-
-/// Returns the time in UTC as RFC 3339 has it, always to the microsecond, so that lines sort.
-fn now() -> String {
-    format!("{:.6}", Timestamp::now())
-}
-
 /// Says what comes next. Remembers just enough to know.
 #[derive(Debug, Default)]
-struct Teller {
+pub(super) struct Teller {
     /// Who has listened, and lives. Whoever dies without it did not come up.
     listened: BTreeSet<WorkerId>,
     is_shutting_down: bool,
@@ -90,7 +28,7 @@ struct Teller {
 
 impl Teller {
     /// Puts an event into one line: what happened, and the next step where there is one.
-    fn tell(&mut self, event: &Event) -> String {
+    pub(super) fn tell(&mut self, event: &Event) -> String {
         let next = self.next_step(event);
         let line = format!("{}{next}", shorten(&event.to_string()));
         // A worker's path or the system's words may hold anything.
@@ -169,7 +107,7 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use maitred::{ExitStatus, ServerId, SlotId};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -262,32 +200,6 @@ mod tests {
             address: "/tmp/a\nb".into(),
         });
         assert_eq!(told, "server l1 is open on /tmp/a b");
-    }
-
-    #[test]
-    fn json_has_the_time_the_event_and_its_fields() {
-        let line = json(&listening());
-        assert!(line.starts_with(r#"{"time":"20"#), "{line}");
-        let order = [
-            r#""event":"listening""#,
-            r#""worker":3"#,
-            r#""pid":4242"#,
-            r#""address""#,
-        ];
-        let places = order.map(|part| line.find(part).unwrap());
-        assert!(places.is_sorted(), "{line}");
-        let value: Value = serde_json::from_str(&line).unwrap();
-        let time = value["time"].as_str().unwrap();
-        assert!(
-            time.parse::<Timestamp>().is_ok() && time.ends_with('Z'),
-            "{time}"
-        );
-        assert_eq!(time.len(), "2026-01-02T03:04:05.678901Z".len());
-        let exit: Value = serde_json::from_str(&json(&exit(false))).unwrap();
-        assert_eq!(
-            (&exit["code"], &exit["exited_after_disconnect"]),
-            (&json!(1), &json!(false))
-        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod duration;
 mod events;
 mod follow;
 mod instances;
+mod journal;
 mod ls;
 mod patience;
 mod ping;
@@ -197,6 +198,7 @@ mod tests {
             "--kill-timeout <TIME>",
             "--stay",
             "--events <FORMAT>",
+            "--events-file <FILE>",
             "--trace <FILE>",
             "--listen <ADDR>",
             "--work <ITERATIONS>",

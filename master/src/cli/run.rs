@@ -5,7 +5,9 @@
 //! listens to signals and tells events.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::time::timeout;
 
 use super::events::{self, Format};
 use super::instances::Instances;
+use super::journal::{self, Journal};
 use super::patience::PatienceArguments;
 use super::signals::{Signals, Wish};
 use super::story::Story;
@@ -100,9 +103,13 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     patience: PatienceArguments,
 
-    /// How events are written to standard error
+    /// How events are written to standard error; `json` has each step of each connection, too
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     events: Format,
+
+    /// Write events into this file instead, such as for `maitred check-loss`
+    #[arg(long, value_name = "FILE")]
+    events_file: Option<PathBuf>,
 
     /// Record every decision of the dispatcher in this file, for `maitred replay`
     #[arg(long, value_name = "FILE")]
@@ -154,10 +161,12 @@ fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
         .pending_max(usize::try_from(arguments.pending_max)?)
         .limits(limits);
     settings.keepalive_grace = Some(arguments.patience.grace()?);
+    if arguments.events == Format::Json {
+        settings = settings.record_connections();
+    }
     if let Some(file) = &arguments.trace {
         // The master will create it again; here is who can still say that it cannot be.
-        std::fs::File::create(file)
-            .map_err(|error| Misuse(format!("cannot write {}: {error}", file.display())))?;
+        File::create(file).map_err(|error| cannot_write(file, &error))?;
         settings = settings.trace(file);
     }
     match &arguments.program {
@@ -190,10 +199,12 @@ async fn serve(
     // Before the first worker, so that no signal finds us unprepared.
     let mut signals = Signals::new().context("listen to signals")?;
     let socket = lock.open_socket().map_err(misplaced)?;
+    let target = target(arguments.events_file.as_deref())?;
     let cluster = Arc::new(Cluster::foreground(settings)?);
-    let (heard, format) = (cluster.events(), arguments.events);
+    let (heard, steps) = (cluster.events(), cluster.connection_record());
+    let journal = Journal::new(heard, steps, arguments.events, target);
     let telling = tokio::task::spawn_blocking(move || {
-        tokio::runtime::Handle::current().block_on(events::write_all(heard, format))
+        tokio::runtime::Handle::current().block_on(journal.write_all())
     });
     let limits = arguments.patience.limits();
     let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments), limits));
@@ -213,6 +224,19 @@ async fn serve(
     };
     control.end().await;
     code
+}
+
+/// Opens what events are written into.
+fn target(file: Option<&Path>) -> Result<journal::Target, Misuse> {
+    let Some(file) = file else {
+        return Ok(journal::Target::StandardError);
+    };
+    let opened = File::create(file).map_err(|error| cannot_write(file, &error))?;
+    Ok(journal::Target::File(Some(opened)))
+}
+
+fn cannot_write(file: &Path, error: &io::Error) -> Misuse {
+    Misuse(format!("cannot write {}: {error}", file.display()))
 }
 
 /// Returns what commands call the app.

@@ -13,6 +13,7 @@ use maitred_core::id::WorkerId;
 use maitred_protocol::message::UserMessage;
 use tokio::sync::broadcast;
 
+use crate::clock::Moment;
 use crate::event::Event;
 
 /// Events kept for a listener that is slow to take them; older ones are lost, and counted.
@@ -23,7 +24,15 @@ const TEXT_KEPT: usize = 16 * 1024 * 1024;
 
 /// What goes through the ring.
 #[derive(Clone, Debug)]
-pub(crate) enum Notice {
+pub(crate) struct Notice {
+    /// When it was told.
+    pub(crate) at: Moment,
+    pub(crate) said: Said,
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
     /// An event as it is.
     Event(Event),
     /// A message that lies on the shelf, if it still does.
@@ -64,7 +73,7 @@ impl Announcer {
 
     /// Tells one event. Nobody waits for anybody.
     pub(crate) fn announce(&self, event: Event) {
-        self.send(Notice::Event(event));
+        self.send(Said::Event(event));
     }
 
     /// Tells what a worker's program said.
@@ -79,7 +88,7 @@ impl Announcer {
             json: message.json,
             unread: AtomicUsize::new(listeners),
         });
-        let notice = Notice::Message(Arc::downgrade(&letter));
+        let said = Said::Message(Arc::downgrade(&letter));
         self.with_shelf(|shelf| {
             shelf.bytes += letter.json.len();
             shelf.letters.push_back(letter);
@@ -87,7 +96,7 @@ impl Announcer {
                 shelf.remove_oldest();
             }
         });
-        self.send(notice);
+        self.send(said);
     }
 
     /// Takes a letter from the shelf, for one listener; `None` if it had to make room.
@@ -109,7 +118,9 @@ impl Announcer {
         self.ring.subscribe()
     }
 
-    fn send(&self, notice: Notice) {
+    fn send(&self, said: Said) {
+        let at = Moment::now();
+        let notice = Notice { at, said };
         // An error means that nobody listens.
         self.ring.send(notice).map(drop).unwrap_or_default();
     }
@@ -132,9 +143,9 @@ mod tests {
     use super::*;
 
     fn letter_of(notice: Notice) -> Weak<Letter> {
-        match notice {
-            Notice::Message(letter) => letter,
-            Notice::Event(event) => panic!("{event:?} is no message"),
+        match notice.said {
+            Said::Message(letter) => letter,
+            Said::Event(event) => panic!("{event:?} is no message"),
         }
     }
 

@@ -11,6 +11,7 @@ use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, REST, classify};
 use super::master::Master;
 use super::server::Gate;
 use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
+use crate::clock::Moment;
 use crate::event::Event;
 
 impl Master {
@@ -32,15 +33,26 @@ impl Master {
 
     fn dispatch_one(&mut self, now: Instant, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        let recorded = self.outlets.trace.is_some().then(|| input.clone());
+        let wanted = self.outlets.trace.is_some() || self.outlets.recorder.is_some();
+        let recorded = wanted.then(|| input.clone());
         self.dispatcher.handle(now, input, &mut effects);
-        if let (Some(trace), Some(input)) = (&mut self.outlets.trace, recorded) {
-            trace.record(now, input, &effects);
+        if let Some(input) = recorded {
+            self.record(now, input, &effects);
         }
         for effect in effects.drain(..) {
             self.perform(now, effect);
         }
         self.effects = effects;
+    }
+
+    /// Notes a decision before it is carried out, for whoever asked for that.
+    fn record(&mut self, now: Instant, input: Input, effects: &[Effect]) {
+        if let Some(recorder) = &mut self.outlets.recorder {
+            recorder.record(Moment::now(), &input, effects);
+        }
+        if let Some(trace) = &mut self.outlets.trace {
+            trace.record(now, input, effects);
+        }
     }
 
     fn perform(&mut self, now: Instant, effect: Effect) {

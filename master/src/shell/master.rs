@@ -24,6 +24,7 @@ use super::connections::Connections;
 use super::operations::Reloading;
 use super::output::Outputs;
 use super::process::Spawner;
+use super::recorder::Recorder;
 use super::report::Report;
 use super::servers::Servers;
 use super::trace::Trace;
@@ -73,6 +74,7 @@ pub(crate) struct Outlets {
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) outputs: Outputs,
     pub(crate) trace: Option<Trace>,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// One worker as the shell knows it, from the order to spawn it until it was reaped.

@@ -13,7 +13,8 @@
 //!
 //! Everything here runs on one thread, and nothing here waits but `event_loop.rs`. What could
 //! block has a thread of its own: `process.rs` starts workers, `output.rs` passes their output
-//! on, `trace.rs` writes the record.
+//! on, `trace.rs` writes the record of decisions. What `recorder.rs` notes of connections, the
+//! owner takes and writes.
 
 pub(crate) mod acceptor;
 pub(crate) mod announcer;
@@ -30,6 +31,7 @@ mod operations;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod process;
+pub(crate) mod recorder;
 pub(crate) mod report;
 mod server;
 mod servers;

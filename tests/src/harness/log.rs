@@ -19,6 +19,8 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct Said {
     events: Vec<Value>,
+    /// Events of connections, of which there may be very many.
+    steps: Vec<Value>,
     lines: Vec<String>,
     /// How many may still add something.
     writers: usize,
@@ -52,6 +54,8 @@ impl Log {
     /// Adds a line of output: an event, if it is one.
     pub fn push_line(&self, line: &str) {
         match serde_json::from_str::<Value>(line) {
+            // Nobody is woken, for who waits reads all events again each time.
+            Ok(event) if event.get("connection").is_some() => self.said().steps.push(event),
             Ok(event) if event.get("event").is_some() => self.push(event),
             _ => {
                 self.said().lines.push(line.to_owned());
@@ -70,6 +74,14 @@ impl Log {
         let said = self.said();
         let is_it = |event: &&Value| event["event"] == name;
         said.events.iter().filter(is_it).cloned().collect()
+    }
+
+    /// Returns all steps of one name that the master recorded of connections, first to last.
+    #[must_use]
+    pub fn steps(&self, name: &str) -> Vec<Value> {
+        let said = self.said();
+        let is_it = |event: &&Value| event["event"] == name;
+        said.steps.iter().filter(is_it).cloned().collect()
     }
 
     /// Returns the names of all events that concern a worker, first to last.
