@@ -15,7 +15,8 @@ use maitred_protocol::{environment, fd};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::event::{Event, Events};
+use crate::event::Event;
+use crate::events::Events;
 use crate::operation::{ReloadError, ReloadReport, SlotStatus};
 use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};

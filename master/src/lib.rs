@@ -32,6 +32,7 @@
 mod clock;
 mod cluster;
 mod event;
+mod events;
 mod operation;
 mod record;
 mod settings;
@@ -40,7 +41,8 @@ mod worker;
 
 pub use clock::Moment;
 pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
-pub use event::{Event, Events};
+pub use event::Event;
+pub use events::Events;
 pub use maitred_core::dispatch::{PolicyName, RefusalReason, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
 pub use maitred_core::supervise::{

@@ -1,9 +1,10 @@
 //! The program `maitred`: parse, run, and say with the exit code how it went.
 //!
 //! `cli/` has one file for each family of commands; `demo/` is the server that
-//! `maitred run` runs when it is given none.
+//! `maitred run` runs when it is given none; `check/` proves that a run has lost nothing.
 
 mod bench;
+mod check;
 mod cli;
 mod control;
 mod demo;

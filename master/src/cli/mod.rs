@@ -2,12 +2,13 @@
 //!
 //! Every mistake of the user is one line that says what is wrong and what would be right, and
 //! exit code 2; no such app or worker is 3, no master is 4, and every other failure 1. A family
-//! of commands is a file of its own. All but `run`, `bench` and `replay` ask a running master
-//! over its control socket, and know nothing of it but what that says.
+//! of commands is a file of its own. All but `run`, `bench`, `replay` and `check-loss` ask a
+//! running master over its control socket, and know nothing of it but what that says.
 
 mod ask;
 mod bench;
 mod change;
+mod check_loss;
 mod duration;
 mod events;
 mod follow;
@@ -63,6 +64,7 @@ enum Command {
     Kill(ping::KillArguments),
     Bench(Box<bench::BenchArguments>),
     Replay(replay::ReplayArguments),
+    CheckLoss(check_loss::CheckLossArguments),
     /// Serve what `run` serves without a program; as its worker, or alone.
     #[command(name = demo::COMMAND, hide = true)]
     Demo(demo::DemoArguments),
@@ -115,6 +117,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Kill(arguments) => ping::kill(&arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::CheckLoss(arguments) => check_loss::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }
 }

@@ -28,10 +28,14 @@ pub(crate) struct Closing {
 impl Master {
     /// Drains everything and ends. A second time changes nothing.
     pub(crate) fn shut_down(&mut self, now: Instant) {
-        if self.closing.is_none() && self.outcome.is_none() {
-            self.announce(Event::ShuttingDown);
-            self.supervise(now, Fact::ShutdownAsked);
+        if self.outcome.is_some() {
+            return;
         }
+        // A stop may be under way, which this makes the end.
+        if self.closing.is_none() {
+            self.announce(Event::ShuttingDown);
+        }
+        self.supervise(now, Fact::ShutdownAsked);
     }
 
     pub(super) fn begin_closing(&mut self, now: Instant) {

@@ -1,0 +1,304 @@
+//! Sorts requests that failed by what the master knows of their connections.
+
+use std::time::Duration;
+
+use maitred::{Moment, WorkerId};
+
+use super::findings::{Class, Findings};
+use super::join::Joined;
+use super::load::{Connection, Failure, Load, Outcome};
+use super::master::{End, Life, Master};
+use super::{Demands, Doubt};
+
+/// Judges a load.
+pub(super) fn judge(load: &Load, master: &Master, joined: &Joined, demands: Demands) -> Findings {
+    let mut findings = Findings {
+        doubts: [&load.doubts[..], &master.doubts[..]].concat(),
+        joined: joined.count,
+        strangers: joined.strangers,
+        requests: load.requests,
+        accepted: master.accepted,
+        acked: master.acked,
+        refused: master.refused,
+        held: master.held(),
+        ..Findings::default()
+    };
+    let bench = Bench {
+        load,
+        master,
+        joined,
+        slack: demands.slack,
+    };
+    bench.check_joins(&mut findings);
+    bench.check_invariants(&mut findings);
+    bench.sort_failures(&mut findings);
+    if joined.count < demands.min_connections {
+        findings.doubts.push(Doubt::TooFew {
+            joined: joined.count,
+            wanted: demands.min_connections,
+        });
+    }
+    findings
+}
+
+/// Everything that is known.
+struct Bench<'a> {
+    load: &'a Load,
+    master: &'a Master,
+    joined: &'a Joined,
+    slack: Duration,
+}
+
+impl Bench<'_> {
+    fn life(&self, index: usize) -> Option<&Life> {
+        self.master.lives.get(&self.joined.lives[index]?)
+    }
+
+    /// Looks at every connection that was answered: the master must have had it at that time,
+    /// and the worker that acked must be the one that answered.
+    fn check_joins(&self, findings: &mut Findings) {
+        let (mut unjoined, mut wrong) = (Examples::default(), Examples::default());
+        for (index, connection) in self.load.connections.iter().enumerate() {
+            if !connection.is_answered {
+                continue;
+            }
+            let Some(life) = self.life(index).filter(|life| overlap(connection, life)) else {
+                unjoined.add(connection);
+                continue;
+            };
+            match (&life.end, connection.worker) {
+                (Some(End::Acked { worker, .. }), Some(by)) if by != *worker => {
+                    wrong.add(connection);
+                }
+                (Some(End::Acked { .. }), _) => {}
+                (Some(End::Refused { .. }) | None, _) => {
+                    let name = name(connection);
+                    findings
+                        .breaches
+                        .add(|| format!("{name} was answered though no worker had acked it"));
+                }
+            }
+        }
+        let Examples { count, example } = unjoined;
+        if count > 0 {
+            findings.doubts.push(Doubt::Unjoined { count, example });
+        }
+        let Examples { count, example } = wrong;
+        if count > 0 {
+            findings.doubts.push(Doubt::WrongWorker { count, example });
+        }
+    }
+
+    fn check_invariants(&self, findings: &mut Findings) {
+        for breach in &self.master.breaches {
+            findings.breaches.add(|| format!("the master's {breach}"));
+        }
+        let Findings {
+            accepted,
+            acked,
+            refused,
+            held,
+            ..
+        } = *findings;
+        let has_gap = findings
+            .doubts
+            .iter()
+            .any(|doubt| matches!(doubt, Doubt::Dropped(_)));
+        if accepted != acked + refused + held && !has_gap {
+            findings
+                .breaches
+                .add(|| "the sum of the master's connections is wrong".into());
+        }
+    }
+
+    fn sort_failures(&self, findings: &mut Findings) {
+        let mut order: Vec<usize> = (0..self.load.connections.len()).collect();
+        let number = |index: &usize| self.load.connections[*index].number;
+        order.sort_unstable_by_key(number);
+        for failure in &self.load.failures {
+            let place = order.binary_search_by_key(&failure.connection, number).ok();
+            // Without its line the record is incomplete, which is a doubt already.
+            let Some(index) = place.map(|place| order[place]) else {
+                findings.add(Class::Other, || {
+                    "its connection is not in the record".into()
+                });
+                continue;
+            };
+            let (connection, life) = (&self.load.connections[index], self.life(index));
+            let (class, why) = self.class_of(failure, connection, life);
+            findings.add(class, || {
+                let (name, number) = (name(connection), failure.number);
+                let outcome = failure.outcome.in_words();
+                format!("request {number} of {name} {outcome}: {why}")
+            });
+        }
+    }
+
+    fn class_of(
+        &self,
+        failure: &Failure,
+        connection: &Connection,
+        life: Option<&Life>,
+    ) -> (Class, String) {
+        let Some(life) = life else {
+            return unaccepted(connection);
+        };
+        match &life.end {
+            None => (
+                Class::NeverAcked,
+                "the master still held it at the end".into(),
+            ),
+            Some(End::Refused { at, reason }) => {
+                let when = between(failure.ended, *at);
+                (
+                    Class::NeverAcked,
+                    format!("the master refused it {when} ({reason})"),
+                )
+            }
+            // What a client sees may be read by the master a moment later: the ack is in the
+            // channel by then.
+            Some(End::Acked { at, worker }) if *at > self.later(failure.ended) => {
+                let when = between(failure.ended, *at);
+                (
+                    Class::NeverAcked,
+                    format!("worker {} acked it only {when}", worker.0),
+                )
+            }
+            Some(End::Acked { worker, .. }) => self.acked_by(*worker, failure),
+        }
+    }
+
+    /// Looks for an excuse for a failure on a connection that was this worker's.
+    fn acked_by(&self, worker: WorkerId, failure: &Failure) -> (Class, String) {
+        let by_then = |at: Moment| at <= self.later(failure.ended);
+        let id = worker.0;
+        if let Some(at) = self
+            .master
+            .cuts
+            .get(&worker)
+            .copied()
+            .filter(|at| by_then(*at))
+        {
+            let when = between(failure.ended, at);
+            return (
+                Class::Cut,
+                format!("worker {id} passed its drain deadline {when}"),
+            );
+        }
+        let exit = self.master.exits.get(&worker);
+        if let Some(exit) = exit.filter(|exit| by_then(exit.at) && !exit.is_orderly) {
+            let when = between(failure.ended, exit.at);
+            // The death of a worker closes its connections. A client that notices nothing
+            // until its patience ends was left hanging.
+            let hung = failure.outcome == Outcome::Timeout && self.later(exit.at) < failure.ended;
+            let class = if hung {
+                Class::Other
+            } else {
+                Class::WorkerDied
+            };
+            return (class, format!("worker {id} exited {when}"));
+        }
+        if self.is_reuse_race(failure) {
+            return (
+                Class::IdleReuse,
+                format!("worker {id} had answered on it before"),
+            );
+        }
+        if failure.announced {
+            return (
+                Class::BehindLast,
+                format!("worker {id} had said `Connection: close`"),
+            );
+        }
+        let fate = match exit {
+            None => "never exited".to_owned(),
+            Some(exit) if by_then(exit.at) => {
+                format!("left in good order {}", between(failure.ended, exit.at))
+            }
+            Some(exit) => format!("exited only {}", between(failure.ended, exit.at)),
+        };
+        (Class::Other, format!("worker {id} acked it and {fate}"))
+    }
+
+    /// Whether the server closed an idle connection while the request was on its way: then
+    /// the client hears of it as soon as it has sent it, and not a byte comes before.
+    fn is_reuse_race(&self, failure: &Failure) -> bool {
+        let is_end = matches!(
+            failure.outcome,
+            Outcome::ResetBeforeAnswer | Outcome::ClosedBeforeAnswer
+        );
+        let at_once = failure
+            .sent
+            .is_none_or(|sent| failure.ended <= self.later(sent));
+        failure.reused && failure.number > 1 && !failure.is_begun && is_end && at_once
+    }
+
+    fn later(&self, moment: Moment) -> Moment {
+        let slack = u64::try_from(self.slack.as_nanos()).unwrap_or(u64::MAX);
+        Moment(moment.0.saturating_add(slack))
+    }
+}
+
+/// A failure on a connection that the master never had.
+fn unaccepted(connection: &Connection) -> (Class, String) {
+    match connection {
+        Connection { port: None, .. } => (Class::Other, "it got no port".into()),
+        Connection {
+            is_connected: false,
+            ..
+        } => (Class::NeverAcked, "no connection came about".into()),
+        _ => (Class::NeverAcked, "the master never accepted it".into()),
+    }
+}
+
+/// Whether the master accepted a connection while the client had it.
+fn overlap(connection: &Connection, life: &Life) -> bool {
+    (connection.begun..=connection.ended).contains(&life.accepted)
+}
+
+/// Says when something was that the master noted, seen from a failure.
+fn between(failure: Moment, at: Moment) -> String {
+    let ms = |nanos: u64| nanos as f64 / 1e6;
+    if at <= failure {
+        format!("{:.3} ms before", ms(failure.0 - at.0))
+    } else {
+        format!("{:.3} ms after", ms(at.0 - failure.0))
+    }
+}
+
+fn name(connection: &Connection) -> String {
+    let (number, port_use) = (connection.number, connection.port_use);
+    match connection.port {
+        Some(port) => format!("connection {number} (port {port}, use {port_use})"),
+        None => format!("connection {number} (no port)"),
+    }
+}
+
+/// So many connections, and the first of them.
+#[derive(Default)]
+struct Examples {
+    count: u64,
+    example: String,
+}
+
+impl Examples {
+    fn add(&mut self, connection: &Connection) {
+        if self.count == 0 {
+            self.example = name(connection);
+        }
+        self.count += 1;
+    }
+}
+
+impl Outcome {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Ok => "was answered",
+            Self::Refused => "was refused",
+            Self::ResetBeforeAnswer => "was reset",
+            Self::ClosedBeforeAnswer => "was closed",
+            Self::Timeout => "had no answer in time",
+            Self::BadAnswer => "had no proper answer",
+        }
+    }
+}
