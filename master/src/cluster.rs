@@ -9,15 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use maitred_core::dispatch::Snapshot;
-use maitred_core::id::{SlotId, WorkerId};
-use maitred_core::supervise::{Outcome, ReloadWish};
+use maitred_core::id::WorkerId;
+use maitred_core::supervise::Outcome;
 use maitred_protocol::{environment, fd};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::event::Event;
 use crate::events::Events;
-use crate::operation::{ReloadError, ReloadReport, SlotStatus};
 use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};
 use crate::shell::announcer::{Announcer, Notice};
@@ -248,61 +247,6 @@ impl Cluster {
         Events::new(ring, self.outcome.clone(), self.announcer.clone())
     }
 
-    /// Replaces every worker by a new one, which runs what is on disk now; returns when the
-    /// old ones are gone. There are never fewer workers than before: a new one takes a place
-    /// only when it listens, and if one does not come up the old ones stay.
-    ///
-    /// # Errors
-    ///
-    /// [`ReloadError`], each with what happened.
-    ///
-    /// # Cancel safety
-    ///
-    /// A reload that has begun goes on if nobody waits for it any more.
-    pub async fn reload(&self, wish: ReloadWish) -> Result<ReloadReport, ReloadError> {
-        let asked = self.inquire(|reply| Command::Reload { wish, reply });
-        asked.await.map_err(|_| ReloadError::Ended)?
-    }
-
-    /// Drains the worker of one slot, or every worker, and starts a new one in its place.
-    /// Connections wait meanwhile. Slots that were given up or stopped are started, too.
-    ///
-    /// # Errors
-    ///
-    /// [`ClusterError::Ended`].
-    pub async fn restart(&self, slot: Option<SlotId>) -> Result<(), ClusterError> {
-        self.ask(Command::Restart(slot)).await
-    }
-
-    /// Drains every worker and closes the listeners; returns when nothing runs any more. With
-    /// [`Limits::stay_when_errored`](crate::Limits::stay_when_errored) the master stays, and
-    /// [`restart`](Self::restart) brings the workers back; otherwise it ends.
-    ///
-    /// # Errors
-    ///
-    /// [`ClusterError::Ended`]: the master has ended with its last worker.
-    pub async fn stop(&self) -> Result<(), ClusterError> {
-        self.inquire(Command::Stop).await
-    }
-
-    /// Begins the counts of restarts anew, in one slot or everywhere.
-    ///
-    /// # Errors
-    ///
-    /// [`ClusterError::Ended`].
-    pub async fn reset(&self, slot: Option<SlotId>) -> Result<(), ClusterError> {
-        self.ask(Command::Reset(slot)).await
-    }
-
-    /// Describes every slot and every worker, by slot.
-    ///
-    /// # Errors
-    ///
-    /// [`ClusterError::Ended`].
-    pub async fn describe(&self) -> Result<Vec<SlotStatus>, ClusterError> {
-        self.inquire(Command::Describe).await
-    }
-
     /// Returns the record of connections, if the first settings
     /// [asked for one](Settings::record_connections); the first who asks gets it.
     pub fn connection_record(&self) -> Option<ConnectionRecord> {
@@ -351,14 +295,14 @@ impl Cluster {
         self.outputs.dropped_lines()
     }
 
-    async fn ask(&self, command: Command) -> Result<(), ClusterError> {
+    pub(crate) async fn ask(&self, command: Command) -> Result<(), ClusterError> {
         self.commands
             .send(command)
             .await
             .map_err(|_| ClusterError::Ended)
     }
 
-    async fn inquire<T>(
+    pub(crate) async fn inquire<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, ClusterError> {

@@ -1,15 +1,75 @@
-//! What operations on a running cluster answer: reload, and the description of its slots.
+//! What an operator asks of a running cluster (reload, restart, stop, a description of its
+//! slots), and what is answered.
 
 use std::fmt;
 use std::time::Instant;
 
 use maitred_core::id::{Generation, SlotId, WorkerId};
-use maitred_core::supervise::{SlotReport, SlotState};
+use maitred_core::supervise::{ReloadWish, SlotReport, SlotState};
 use maitred_protocol::message::Statistics;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::cluster::{Cluster, ClusterError};
+use crate::shell::command::Command;
 use crate::worker::{Worker, WorkerStatus};
+
+impl Cluster {
+    /// Replaces every worker by a new one, which runs what is on disk now; returns when the
+    /// old ones are gone. There are never fewer workers than before: a new one takes a place
+    /// only when it listens, and if one does not come up the old ones stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`], each with what happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// A reload that has begun goes on if nobody waits for it any more.
+    pub async fn reload(&self, wish: ReloadWish) -> Result<ReloadReport, ReloadError> {
+        let asked = self.inquire(|reply| Command::Reload { wish, reply });
+        asked.await.map_err(|_| ReloadError::Ended)?
+    }
+
+    /// Drains the worker of one slot, or every worker, and starts a new one in its place.
+    /// Connections wait meanwhile. Slots that were given up or stopped are started, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn restart(&self, slot: Option<SlotId>) -> Result<(), ClusterError> {
+        self.ask(Command::Restart(slot)).await
+    }
+
+    /// Drains every worker and closes the listeners; returns when nothing runs any more. With
+    /// [`Limits::stay_when_errored`](crate::Limits::stay_when_errored) the master stays, and
+    /// [`restart`](Self::restart) brings the workers back; otherwise it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`]: the master has ended with its last worker.
+    pub async fn stop(&self) -> Result<(), ClusterError> {
+        self.inquire(Command::Stop).await
+    }
+
+    /// Begins the counts of restarts anew, in one slot or everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn reset(&self, slot: Option<SlotId>) -> Result<(), ClusterError> {
+        self.ask(Command::Reset(slot)).await
+    }
+
+    /// Describes every slot and every worker, by slot.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn describe(&self) -> Result<Vec<SlotStatus>, ClusterError> {
+        self.inquire(Command::Describe).await
+    }
+}
 
 /// How a reload went that has replaced every worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
