@@ -250,11 +250,8 @@ impl Cluster {
     /// Returns the record of connections, if the first settings
     /// [asked for one](Settings::record_connections); the first who asks gets it.
     pub fn connection_record(&self) -> Option<ConnectionRecord> {
-        let mut record = self
-            .connection_record
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        record.take()
+        let record = self.connection_record.lock();
+        record.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it

@@ -80,3 +80,11 @@ fn a_record_that_does_not_exist_is_refused() {
     assert_eq!(finished.code, Some(2), "{}", finished.log.story());
     assert_eq!(finished.log.lines().len(), 1, "{}", finished.log.story());
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused() {
+    for option in ["--events-file", "--trace"] {
+        let arguments = [option, "/no/such/directory/file", "--listen", "127.0.0.1:0"];
+        assert_refused(&arguments, "/no/such/directory/file");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use maitred::Moment;
 use serde::Serialize;
 
 use super::Doubt;
@@ -74,6 +75,9 @@ pub(crate) struct Findings {
     pub(crate) idle_reuse: Tally,
     pub(crate) behind_last: Tally,
     pub(crate) other: Tally,
+    /// By how much the last excuse was later than what it excuses: within the slack, and if
+    /// all is well far within it.
+    pub(crate) latest_excuse_ns: u64,
     pub(crate) accepted: u64,
     pub(crate) acked: u64,
     pub(crate) refused: u64,
@@ -99,6 +103,12 @@ impl Findings {
             Class::Other => &mut self.other,
         };
         tally.add(example);
+    }
+
+    /// Notes when that happened which excuses a failure.
+    pub(super) fn note_excuse(&mut self, excuse: Option<Moment>, failed: Moment) {
+        let late = excuse.map_or(0, |excuse| excuse.0.saturating_sub(failed.0));
+        self.latest_excuse_ns = self.latest_excuse_ns.max(late);
     }
 
     /// Returns the answer in a word. A doubt outweighs everything: what looks lost may have
@@ -150,6 +160,11 @@ impl fmt::Display for Findings {
         ] {
             write_tally(f, tally, what)?;
         }
+        let late = self.latest_excuse_ns as f64 / 1e6;
+        writeln!(
+            f,
+            "a worker's end was noted up to {late:.1} ms after the failures that it excuses"
+        )?;
         let Self {
             accepted,
             acked,

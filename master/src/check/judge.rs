@@ -21,6 +21,7 @@ pub(super) fn judge(load: &Load, master: &Master, joined: &Joined, demands: Dema
         acked: master.acked,
         refused: master.refused,
         held: master.held(),
+        breaches: master.breaches.clone(),
         ..Findings::default()
     };
     let bench = Bench {
@@ -90,9 +91,6 @@ impl Bench<'_> {
     }
 
     fn check_invariants(&self, findings: &mut Findings) {
-        for breach in &self.master.breaches {
-            findings.breaches.add(|| format!("the master's {breach}"));
-        }
         let Findings {
             accepted,
             acked,
@@ -126,6 +124,7 @@ impl Bench<'_> {
             };
             let (connection, life) = (&self.load.connections[index], self.life(index));
             let (class, why) = self.class_of(failure, connection, life);
+            findings.note_excuse(self.excuse(class, life), failure.ended);
             findings.add(class, || {
                 let (name, number) = (name(connection), failure.number);
                 let outcome = failure.outcome.in_words();
@@ -218,6 +217,18 @@ impl Bench<'_> {
             Some(exit) => format!("exited only {}", between(failure.ended, exit.at)),
         };
         (Class::Other, format!("worker {id} acked it and {fate}"))
+    }
+
+    /// Returns when that happened which excuses a failure of this class.
+    fn excuse(&self, class: Class, life: Option<&Life>) -> Option<Moment> {
+        let Some(End::Acked { worker, .. }) = life.and_then(|life| life.end.as_ref()) else {
+            return None;
+        };
+        match class {
+            Class::WorkerDied => self.master.exits.get(worker).map(|exit| exit.at),
+            Class::Cut => self.master.cuts.get(worker).copied(),
+            Class::NeverAcked | Class::IdleReuse | Class::BehindLast | Class::Other => None,
+        }
     }
 
     /// Whether the server closed an idle connection while the request was on its way: then

@@ -7,6 +7,7 @@ use std::io::{self, BufRead};
 use maitred::{ConnectionId, HandoffId, Moment, WorkerId};
 use serde::Deserialize;
 
+use super::findings::Tally;
 use super::lines::each_line;
 use super::{Doubt, Record};
 
@@ -20,7 +21,8 @@ pub(super) struct Master {
     pub(super) accepted: u64,
     pub(super) acked: u64,
     pub(super) refused: u64,
-    pub(super) breaches: Vec<Breach>,
+    /// Steps that cannot follow from those before.
+    pub(super) breaches: Tally,
     pub(super) doubts: Vec<Doubt>,
 }
 
@@ -49,14 +51,6 @@ pub(super) struct Exit {
     pub(super) at: Moment,
     /// It was asked to leave, or wanted to, and left without a failure.
     pub(super) is_orderly: bool,
-}
-
-/// A step that cannot follow from those before.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("connection {connection} {what}")]
-pub(super) struct Breach {
-    pub(super) connection: ConnectionId,
-    pub(super) what: &'static str,
 }
 
 /// What every line has. The rest is read once it is known what it is: nearly all lines are
@@ -124,7 +118,7 @@ impl Master {
         if reader.dropped > 0 {
             master.doubts.push(Doubt::Dropped(reader.dropped));
             // Steps do not follow from those before if some of those are missing.
-            master.breaches.clear();
+            master.breaches = Tally::default();
         }
         if reader.lost > 0 {
             master.doubts.push(Doubt::Lost(reader.lost));
@@ -221,7 +215,8 @@ impl Master {
             }
         };
         if let Some(what) = wrong {
-            self.breaches.push(Breach { connection, what });
+            self.breaches
+                .add(|| format!("the master's connection {} {what}", connection.0));
         }
     }
 

@@ -241,7 +241,9 @@ fn the_death_of_a_worker_excuses_what_it_had_acked() {
         let mut story = Story::acked();
         story.exit(died, None, false);
         story.request(failed, "reset_before_answer");
-        assert_class(&story.judged(failed), Class::WorkerDied);
+        let findings = story.judged(failed);
+        assert_class(&findings, Class::WorkerDied);
+        assert_eq!(findings.latest_excuse_ns, died.saturating_sub(failed) * MS);
     }
 }
 

@@ -63,6 +63,15 @@ impl Client {
         stream.set_write_timeout(Some(DEADLINE))?;
         Ok(Self::over(stream))
     }
+
+    /// Returns the port on this side.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking the socket.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.stream.get_ref().local_addr()?.port())
+    }
 }
 
 impl<S: Read + Write> Client<S> {
