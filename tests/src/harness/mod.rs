@@ -17,6 +17,7 @@ mod load;
 mod log;
 pub mod processes;
 mod programs;
+mod strace;
 mod wait;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use library::LibraryCluster;
 pub use load::Load;
 pub use log::{Log, address, number, text, worker};
 pub use programs::program;
+pub use strace::Strace;
 pub use wait::{wait_for, wait_until};
 
 /// How long anything may take that a test waits for, before it counts as never.

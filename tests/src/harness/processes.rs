@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Home, wait_for, wait_until};
@@ -61,9 +63,40 @@ pub fn first_processor() -> String {
     first.expect("it may run somewhere").to_owned()
 }
 
+/// Returns the number of a process's thread of this name, cut to 15 characters by the kernel.
+///
+/// # Panics
+///
+/// If it has none.
+#[must_use]
+pub fn thread(pid: u32, name: &str) -> u32 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let is_it = |thread: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm"))
+            .is_ok_and(|found| found.trim_end() == name)
+    };
+    threads
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .find(is_it)
+        .unwrap_or_else(|| panic!("process {pid} has no thread {name}"))
+}
+
+/// Returns how much processor time a process has used, in its threads together.
+///
+/// # Panics
+///
+/// If it is gone.
+#[must_use]
+pub fn processor_time(pid: u32) -> Duration {
+    let used = stat(pid).expect("the process lives").ticks;
+    Duration::from_secs(used) / u32::try_from(clock_ticks_per_second()).expect("it is 100")
+}
+
 struct Stat {
     state: char,
     parent: u32,
+    /// Clock ticks of processor time, in user mode and in the kernel.
+    ticks: u64,
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -73,7 +106,14 @@ fn stat(pid: u32) -> Option<Stat> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    Some(Stat { state, parent })
+    // The fields are numbered in proc(5): 4 is the parent, 14 and 15 are the times.
+    let user: u64 = fields.nth(9)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Stat {
+        state,
+        parent,
+        ticks: user + system,
+    })
 }
 
 /// Returns how many descriptors a process has open; `None` once it is gone.

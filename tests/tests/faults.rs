@@ -1,0 +1,237 @@
+//! Faults of the system around a master: no descriptors, failing accepts, workers that stand
+//! still, clients that leave. It goes on, and loses nobody who waits.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use maitred_tests::harness::client::{Client, get};
+use maitred_tests::harness::{Launch, Strace, TestCluster, processes, program, wait_until};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, prlimit};
+
+/// The thread that hands out connections, as the kernel cuts its name.
+const DISPATCH_THREAD: &str = "maitred-dispatc";
+/// Soon: what a client calls so that waits for an answer.
+const SOON: Duration = Duration::from_secs(1);
+/// What a channel holds at once is 278 handoffs, measured; this is more.
+const MORE_THAN_A_CHANNEL: usize = 300;
+/// Neither of the ways in which a hanging worker is found.
+const PATIENT: [&str; 4] = ["--ack-timeout", "0", "--heartbeat-timeout", "0"];
+
+/// Connects so many clients, each of which has asked.
+fn ask_many(address: SocketAddr, count: usize) -> Vec<Client> {
+    let ask = |_| {
+        let mut client = Client::connect(address).unwrap();
+        client.ask("/", "close").unwrap();
+        client
+    };
+    (0..count).map(ask).collect()
+}
+
+fn assert_all_answered(clients: Vec<Client>) {
+    for mut client in clients {
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+}
+
+/// Lets a process have so many descriptors; returns what it might have before.
+fn limit_descriptors(pid: u32, limit: Option<u64>) -> Option<u64> {
+    let pid = Pid::from_raw(pid.try_into().unwrap());
+    let limits = Rlimit {
+        current: limit,
+        maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
+    };
+    prlimit(pid, Resource::Nofile, limits).unwrap().current
+}
+
+#[test]
+fn without_descriptors_the_master_rests_and_then_serves_who_has_waited() {
+    const RESTS: usize = 20;
+    let cluster = TestCluster::demo(2);
+    let before = limit_descriptors(cluster.pid(), Some(3));
+    let clients = ask_many(cluster.address(), 50);
+    let (began, used) = (Instant::now(), processes::processor_time(cluster.pid()));
+    cluster.log().wait_count("accept_paused", RESTS);
+    let (took, used) = (
+        began.elapsed(),
+        processes::processor_time(cluster.pid()) - used,
+    );
+    // Without a rest it would spin, and use all of one processor.
+    assert!(
+        used < took / 20,
+        "it used {used:?} of a processor in {took:?}"
+    );
+
+    limit_descriptors(cluster.pid(), before);
+    let lifted = Instant::now();
+    // No client comes now whose connection might wake it.
+    assert_all_answered(clients);
+    assert!(lifted.elapsed() < SOON, "it took {:?}", lifted.elapsed());
+    cluster.stop();
+}
+
+#[test]
+fn an_accept_that_fails_loses_no_connection_whatever_the_error() {
+    let cluster = TestCluster::demo(2);
+    let thread = processes::thread(cluster.pid(), DISPATCH_THREAD);
+    for error in [
+        "ECONNABORTED",
+        "EPROTO",
+        "EPERM",
+        "ENETDOWN",
+        "EHOSTUNREACH",
+        "EINTR",
+        "ENOBUFS",
+        "ENOMEM",
+        "ENFILE",
+        "EMFILE",
+    ] {
+        let inject = format!("inject=accept4:error={error}:when=1+4");
+        let strace = Strace::attach(thread, &["trace=accept4", &inject]);
+        assert_all_answered(ask_many(cluster.address(), 12));
+        let failed = strace.count("(INJECTED)");
+        assert!(failed >= 3, "{error} came {failed} times");
+    }
+    cluster.stop();
+}
+
+#[test]
+fn a_listener_that_will_never_work_again_is_closed_and_the_others_serve_on() {
+    let worker = program("test_worker");
+    let worker = worker.to_str().unwrap();
+    let run = [
+        "-i",
+        "1",
+        worker,
+        "--",
+        "tcp:127.0.0.1:0",
+        "tcp:127.0.0.1:0",
+    ];
+    let cluster = Launch::run(run).ready();
+    let opened = cluster.log().wait_count("server_opened", 2);
+    let addresses: Vec<SocketAddr> = opened
+        .iter()
+        .map(|event| event["address"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let thread = processes::thread(cluster.pid(), DISPATCH_THREAD);
+    for error in ["EBADF"] {
+        let inject = format!("inject=accept4:error={error}:when=1");
+        let _strace = Strace::attach(thread, &["trace=accept4", &inject]);
+        let failed = get(addresses[0], "/");
+        assert!(failed.is_err(), "{failed:?}");
+    }
+    let closed = cluster.log().wait("server_closed", |_| true);
+    assert_eq!(closed["server"], opened[0]["server"]);
+    assert!(
+        TcpStream::connect(addresses[0]).is_err(),
+        "the door is closed"
+    );
+    assert_eq!(get(addresses[1], "/").unwrap().status, 200);
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.finish().code, Some(0));
+}
+
+#[test]
+fn a_worker_whose_channel_is_full_holds_up_nobody_else_and_loses_nothing() {
+    let window = MORE_THAN_A_CHANNEL.to_string();
+    let launch = Launch::demo(2).with(["--window", &window]).with(PATIENT);
+    let cluster = launch.ready();
+    let workers = cluster.workers();
+    let (stuck, pid) = workers.first_key_value().unwrap();
+    processes::freeze(*pid);
+    let mut clients = Vec::new();
+    // Each second one, until the stuck worker's window is full: it is handed no more then.
+    for _ in 0..MORE_THAN_A_CHANNEL {
+        clients.extend(ask_many(cluster.address(), 1));
+        assert_ne!(get(cluster.address(), "/").unwrap().worker(), *stuck);
+    }
+    for _ in 0..50 {
+        let began = Instant::now();
+        assert_ne!(get(cluster.address(), "/").unwrap().worker(), *stuck);
+        assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    }
+    processes::signal(*pid, Signal::CONT);
+    for mut client in clients {
+        assert_eq!(client.answer().unwrap().worker(), *stuck);
+    }
+    cluster.stop();
+}
+
+/// A cluster that the kernel may refuse to pass on more descriptors, since it is not root's.
+fn as_somebody(window: usize, descriptors: usize) -> TestCluster {
+    let mut words = vec![
+        "prlimit".to_owned(),
+        format!("--nofile={descriptors}:{descriptors}"),
+    ];
+    if geteuid().is_root() {
+        // The kernel counts by user, over all processes: not nobody, who runs other tests.
+        let user = "setpriv --reuid=65533 --regid=65533 --clear-groups --inh-caps=-all";
+        words.extend(user.split(' ').map(str::to_owned));
+    }
+    let launch = Launch::demo(1).with(["--window", &window.to_string()]);
+    launch.with(PATIENT).through(words).ready()
+}
+
+#[test]
+fn too_many_descriptors_in_flight_delay_a_connection_and_lose_none() {
+    let (hoarder, cluster) = (as_somebody(200, 1024), as_somebody(100, 128));
+    let stuck = *hoarder.workers().values().next().unwrap();
+    processes::freeze(stuck);
+    let hoarded = ask_many(hoarder.address(), 200);
+    let held = processes::descriptors(hoarder.pid()).unwrap();
+    wait_until("all that the window allows are in flight", || {
+        processes::descriptors(hoarder.pid()).is_some_and(|now| now >= held.max(200))
+    });
+
+    let thread = processes::thread(cluster.pid(), DISPATCH_THREAD);
+    let strace = Strace::attach(thread, &["trace=sendmsg,sendto"]);
+    let clients = ask_many(cluster.address(), 50);
+    wait_until("the kernel refuses to pass on more", || {
+        strace.count("ETOOMANYREFS") >= 10
+    });
+    drop(strace);
+    processes::signal(stuck, Signal::CONT);
+    assert_all_answered(hoarded);
+    assert_all_answered(clients);
+    hoarder.stop();
+    cluster.stop();
+}
+
+/// Connects and leaves at once, in the rudest way: with a reset.
+fn call_and_reset(address: SocketAddr) {
+    let stream = TcpStream::connect(address).unwrap();
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn clients_that_leave_while_they_wait_cost_nothing() {
+    const CLIENTS: usize = 2000;
+    let cluster = Launch::demo(2).with(PATIENT).ready();
+    let workers = cluster.workers();
+    // In the listener's queue: nobody accepts.
+    processes::freeze(cluster.pid());
+    (0..CLIENTS).for_each(|_| call_and_reset(cluster.address()));
+    processes::signal(cluster.pid(), Signal::CONT);
+    get(cluster.address(), "/").unwrap();
+    // Between accept and ack: the windows fill, and then the queue.
+    workers.values().copied().for_each(processes::freeze);
+    (0..CLIENTS).for_each(|_| call_and_reset(cluster.address()));
+    for pid in workers.values() {
+        processes::signal(*pid, Signal::CONT);
+    }
+    // And at whatever moment it happens to be.
+    (0..CLIENTS).for_each(|_| call_and_reset(cluster.address()));
+
+    assert_all_answered(ask_many(cluster.address(), 10));
+    assert_eq!(cluster.workers(), workers, "nobody died of it");
+    for pid in workers.values() {
+        // A listener, a channel, a runtime; no connection of somebody who has left.
+        wait_until("the worker has let go of all of them", || {
+            processes::descriptors(*pid).is_some_and(|count| count < 30)
+        });
+    }
+    // Its end compares the master's descriptors with those of the beginning.
+    cluster.stop();
+}
