@@ -107,6 +107,17 @@ impl<S: Read + Write> Client<S> {
     ///
     /// Those of the socket; `UnexpectedEof` when it ends before the answer does.
     pub fn answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head()?;
+        answer.body = self.body(&answer.headers)?;
+        Ok(answer)
+    }
+
+    /// Reads an answer's head only, and leaves its body, if it has one, to whoever wants it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; `UnexpectedEof` when it ends before the head does.
+    pub fn head(&mut self) -> io::Result<Answer> {
         let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or(ErrorKind::InvalidData)?;
@@ -119,11 +130,10 @@ impl<S: Read + Write> Client<S> {
             let (name, value) = line.split_once(':').ok_or(ErrorKind::InvalidData)?;
             headers.insert(name.to_lowercase(), value.trim().to_owned());
         }
-        let body = self.body(&headers)?;
         Ok(Answer {
             status,
             headers,
-            body,
+            body: Vec::new(),
         })
     }
 
