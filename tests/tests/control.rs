@@ -221,3 +221,47 @@ fn time(cluster: &TestCluster, argument: &str) -> Duration {
     assert!(status.success(), "{argument}: {status}");
     took
 }
+
+#[test]
+fn stalled_clients_change_nothing_about_how_long_requests_take() {
+    let cluster = TestCluster::demo(2);
+    // On a machine that does other things, too, one of three is as it would be alone.
+    let attempts: Vec<[f64; 2]> = (0..3).map(|_| least_medians(&cluster)).collect();
+    let is_as_before = |[alone, beside]: &[f64; 2]| *beside <= alone * MEASURABLE;
+    assert!(attempts.iter().any(is_as_before), "{attempts:?}");
+    cluster.stop();
+}
+
+/// How much two short runs of the same load differ in their medians, at the least.
+const MEASURABLE: f64 = 1.1;
+
+/// Returns the least median of how long requests take: without stalled clients on the control
+/// socket, and with as many as there are places. The runs take turns, so that what else the
+/// machine does strikes both.
+fn least_medians(cluster: &TestCluster) -> [f64; 2] {
+    let mut least = [f64::INFINITY; 2];
+    for _ in 0..4 {
+        least[0] = least[0].min(median_latency(cluster));
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| stall(cluster, &is_done));
+            least[1] = least[1].min(median_latency(cluster));
+            is_done.store(true, Ordering::Relaxed);
+        });
+    }
+    least
+}
+
+/// Returns the median latency of a short load, in milliseconds.
+fn median_latency(cluster: &TestCluster) -> f64 {
+    let (url, file) = (
+        format!("http://{}/", cluster.address()),
+        cluster.home().join("figures"),
+    );
+    let load = ["bench", "-c", "4", "--close", "-a", "1000", "--json"];
+    let load = maitred(cluster, &load).with([file.as_os_str(), url.as_ref()]);
+    let finished = load.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    let figures: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    figures["latency_ms"]["p50"].as_f64().unwrap()
+}
