@@ -119,3 +119,8 @@ fn links_lead_somewhere() {
 fn every_parity_row_names_its_test() {
     check(documents::every_parity_row_names_its_test);
 }
+
+#[test]
+fn every_promise_names_its_test() {
+    check(documents::every_promise_names_its_test);
+}

@@ -337,3 +337,18 @@ async fn it_does_so_too() {}
     let places = places.each_ref().map(String::as_str);
     finds(documents::every_parity_row_names_its_test, &files, &places);
 }
+
+#[test]
+fn a_promise_that_no_test_shows() {
+    let page = "\
+| # | promise | shown by |
+|---|---|---|
+| 1 | a | [`it_is_kept`](../tests/a.rs) |
+| 2 | b | Does not apply: it cannot. |
+| 3 | c | [`it_was_kept`](../tests/a.rs) |
+";
+    let tests = "#[test]\nfn it_is_kept() {}\n";
+    let files = [("docs/guarantee.md", page), ("tests/a.rs", tests)];
+    let places = ["docs/guarantee.md:4", "docs/guarantee.md:5"];
+    finds(documents::every_promise_names_its_test, &files, &places);
+}

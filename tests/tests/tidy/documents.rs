@@ -166,36 +166,46 @@ fn resolve(path: &str, link: &str) -> String {
 }
 
 const PARITY: &str = "docs/node-parity.md";
+const GUARANTEE: &str = "docs/guarantee.md";
 
 /// How a row of the parity table begins that needs no test.
 const EXCUSES: [&str; 2] = ["Does not apply: ", "Later: Node workers."];
 
 /// Each of Node's behaviours is shown by a test that exists, or excused in words.
 pub(crate) fn every_parity_row_names_its_test(tree: &Tree) -> Problems {
+    rows_without_a_test(tree, PARITY, &EXCUSES)
+}
+
+/// Each promise is shown by a test that exists. There is no excuse for one that is not.
+pub(crate) fn every_promise_names_its_test(tree: &Tree) -> Problems {
+    rows_without_a_test(tree, GUARANTEE, &[])
+}
+
+fn rows_without_a_test(tree: &Tree, page: &str, excuses: &[&str]) -> Problems {
     let mut problems = Problems::new();
-    for (line, number) in tree.text(PARITY).unwrap_or("").lines().zip(1..) {
+    for (line, number) in tree.text(page).unwrap_or("").lines().zip(1..) {
         let Some(shown) = shown_by(line) else {
             continue;
         };
-        let excused = EXCUSES.iter().any(|excuse| shown.starts_with(excuse));
+        let excused = excuses.iter().any(|excuse| shown.starts_with(excuse));
         let mut named = shown.split("[`").skip(1).peekable();
         if !excused && named.peek().is_none() {
             problems.push(format!(
-                "{PARITY}:{number}: names no test. Write [`the_test`](../its/file.rs), or begin \
-                 with one of {EXCUSES:?}"
+                "{page}:{number}: names no test. Write [`the_test`](../its/file.rs), or begin \
+                 with one of {excuses:?}"
             ));
         }
-        for link in named.filter(|link| !leads_to_a_test(tree, link)) {
+        for link in named.filter(|link| !leads_to_a_test(tree, page, link)) {
             let name = link.split('`').next().unwrap_or("");
             problems.push(format!(
-                "{PARITY}:{number}: there is no test `{name}` in the file that it links to"
+                "{page}:{number}: there is no test `{name}` in the file that it links to"
             ));
         }
     }
     problems
 }
 
-/// Returns the last column of a row of the parity table, without heading and rule.
+/// Returns the last column of a row of a numbered table, without heading and rule.
 fn shown_by(line: &str) -> Option<&str> {
     let row = line.strip_prefix("| ")?.strip_suffix(" |")?;
     let (number, rest) = row.split_once(" | ")?;
@@ -203,12 +213,12 @@ fn shown_by(line: &str) -> Option<&str> {
     number.chars().any(|c| c.is_ascii_digit()).then_some(shown)
 }
 
-/// Tells whether a link of the parity page, after its opening, leads to a test of that name.
-fn leads_to_a_test(tree: &Tree, link: &str) -> bool {
+/// Tells whether a link of a page, after its opening, leads to a test of that name.
+fn leads_to_a_test(tree: &Tree, page: &str, link: &str) -> bool {
     let Some((name, rest)) = link.split_once("`](") else {
         return false;
     };
-    let file = resolve(PARITY, rest.split(')').next().unwrap_or(""));
+    let file = resolve(page, rest.split(')').next().unwrap_or(""));
     let code = tree.text(&file).unwrap_or("");
     let before = code.split_once(&format!("fn {name}("));
     // The line on which it begins may hold an `async`; the attributes stand above it.
