@@ -51,16 +51,18 @@ fn limit_descriptors(pid: u32, limit: Option<u64>) -> Option<u64> {
 
 #[test]
 fn without_descriptors_the_master_rests_and_then_serves_who_has_waited() {
-    const RESTS: usize = 20;
+    /// Told once a second, so this takes two seconds.
+    const TOLD: usize = 3;
     let cluster = TestCluster::demo(2);
     let before = limit_descriptors(cluster.pid(), Some(3));
     let clients = ask_many(cluster.address(), 50);
     let (began, used) = (Instant::now(), processes::processor_time(cluster.pid()));
-    cluster.log().wait_count("accept_paused", RESTS);
+    cluster.log().wait_count("accept_paused", TOLD);
     let (took, used) = (
         began.elapsed(),
         processes::processor_time(cluster.pid()) - used,
     );
+    assert!(took > SOON, "a log is no place for each of its rests");
     // Without a rest it would spin, and use all of one processor.
     assert!(
         used < took / 20,

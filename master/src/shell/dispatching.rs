@@ -7,7 +7,7 @@ use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
 use maitred_protocol::MasterToWorker;
 use maitred_protocol::native::Encoded;
 
-use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, REST, classify};
+use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, classify};
 use super::master::Master;
 use super::server::Gate;
 use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
@@ -213,11 +213,10 @@ impl Master {
             AcceptFailure::Empty => self.backlog_served(now, server),
             AcceptFailure::NextAtOnce => return true,
             AcceptFailure::Rest => {
-                entry.gate = Gate::Resting(now + REST);
-                self.announce(Event::AcceptPaused {
-                    server,
-                    reason: error.to_string(),
-                });
+                if entry.rest(now) {
+                    let reason = error.to_string();
+                    self.announce(Event::AcceptPaused { server, reason });
+                }
             }
             AcceptFailure::Fatal => self.close_server(now, server),
         }

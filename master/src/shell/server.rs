@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use maitred_core::dispatch::PolicyName;
 use maitred_core::id::WorkerId;
@@ -15,6 +15,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::acceptor;
+
+/// How often it is told at most that accepting fails on a server: for a human to read, while a
+/// shortage that lasts would fill a log with as many lines as there are rests.
+const PAUSE_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// What tells one server from another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +43,8 @@ pub(crate) struct Server {
     /// What the first worker wanted all others to know.
     pub(crate) data: Option<Vec<u8>>,
     pub(crate) gate: Gate,
+    /// When it was last told that accepting failed here.
+    pause_told: Option<Instant>,
 }
 
 /// A listening socket, in the runtime or out of it.
@@ -87,7 +93,19 @@ impl Server {
             expects_successor: false,
             data: None,
             gate: Gate::Paused,
+            pause_told: None,
         })
+    }
+
+    /// Lets it rest after an accept that failed; returns whether that is to be told.
+    pub(super) fn rest(&mut self, now: Instant) -> bool {
+        self.gate = Gate::Resting(now + acceptor::REST);
+        let is_news = |told: Instant| now.duration_since(told) >= PAUSE_TOLD_EVERY;
+        let tells = self.pause_told.is_none_or(is_news);
+        if tells {
+            self.pause_told = Some(now);
+        }
+        tells
     }
 
     /// Returns whether this is the server that a key asks for. A port that some worker got
