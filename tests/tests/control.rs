@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
-use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,28 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maitred_tests::harness::client::get;
-use maitred_tests::harness::{Finished, Launch, TestCluster, program, wait_until};
+use maitred_tests::harness::{Launch, TestCluster, program, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// The clients that the master serves at once.
 const CLIENTS_MAX: usize = 64;
 
-/// Returns how to run `maitred` with the cluster's state directory.
-fn maitred(cluster: &TestCluster, arguments: &[&str]) -> Launch {
-    let mut home = OsString::from("MAITRED_HOME=");
-    home.push(cluster.home().join("state"));
-    let program = program("maitred");
-    Launch::other(["env".as_ref(), home.as_os_str(), program.as_os_str()]).with(arguments)
-}
-
-fn command(cluster: &TestCluster, arguments: &[&str]) -> Finished {
-    maitred(cluster, arguments).finish()
-}
-
 /// Runs a command that must succeed, and returns its answer.
 fn answer(cluster: &TestCluster, arguments: &[&str]) -> Value {
-    let finished = command(cluster, &[arguments, &["--json"]].concat());
+    let finished = cluster.command(&[arguments, &["--json"]].concat());
     assert_eq!(
         finished.code,
         Some(0),
@@ -43,7 +30,7 @@ fn answer(cluster: &TestCluster, arguments: &[&str]) -> Value {
 
 /// Runs a command that must fail so, and returns what it said.
 fn refusal(cluster: &TestCluster, arguments: &[&str], code: i32) -> String {
-    let finished = command(cluster, arguments);
+    let finished = cluster.command(arguments);
     assert_eq!(
         finished.code,
         Some(code),
@@ -93,7 +80,7 @@ fn commands_list_scale_and_end_a_running_master() {
 
     let pong = answer(&cluster, &["ping"]);
     assert_eq!(pong["pid"], cluster.pid());
-    let killed = command(&cluster, &["kill"]);
+    let killed = cluster.command(&["kill"]);
     assert_eq!(killed.code, Some(0), "{}", killed.log.story());
     // The command has waited for the end: nobody has to poll before the next start.
     assert!(refusal(&cluster, &["ping"], 4).contains("maitred run"));
@@ -139,7 +126,7 @@ fn after_a_killed_master_the_next_can_start_at_once() {
     wait_until("the killed master is gone", || {
         UnixStream::connect(cluster.home().join("state/master.sock")).is_err()
     });
-    let next = maitred(&cluster, &arguments).ready();
+    let next = cluster.maitred(&arguments).ready();
     assert_eq!(answer(&cluster, &["ping"])["pid"], next.pid());
     assert_eq!(cluster.finish().code, None);
     next.stop();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -12,11 +13,15 @@ use rustix::process::Signal;
 
 use super::{Home, Log, number, processes, program, text, wait_for, wait_until, worker};
 
+/// Where all events are written of a cluster that is recorded, in its directory.
+pub(super) const RECORD: &str = "events";
+
 /// How to start `maitred`.
 #[derive(Debug)]
 pub struct Launch {
     words: Vec<OsString>,
     home: Home,
+    is_recorded: bool,
 }
 
 impl Launch {
@@ -31,6 +36,7 @@ impl Launch {
         Self {
             words: words.collect(),
             home: Home::new(),
+            is_recorded: false,
         }
     }
 
@@ -59,6 +65,14 @@ impl Launch {
     pub fn through<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         self.words = words.chain(self.words).collect();
+        self
+    }
+
+    /// Keeps all events in a file for `maitred check-loss`. The log is then without the steps
+    /// of connections: under load they would be too many to hold.
+    #[must_use]
+    pub fn recorded(mut self) -> Self {
+        self.is_recorded = true;
         self
     }
 
@@ -91,9 +105,14 @@ impl Launch {
             .spawn()
             .unwrap_or_else(|error| panic!("start {:?}: {error}", self.words));
         let log = Log::new(2);
+        let stderr = master.stderr.take();
         let readers = vec![
             read(master.stdout.take(), log.clone()),
-            read(master.stderr.take(), log.clone()),
+            if self.is_recorded {
+                record(stderr, log.clone(), &self.home)
+            } else {
+                read(stderr, log.clone())
+            },
         ];
         TestCluster {
             master,
@@ -135,6 +154,24 @@ fn read(stream: Option<impl Read + Send + 'static>, log: Log) -> JoinHandle<()> 
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             log.push_line(&line);
         }
+        log.writer_is_done();
+    })
+}
+
+/// Reads as [`read`] does, and writes every line into the record as well.
+fn record(stream: Option<impl Read + Send + 'static>, log: Log, home: &Home) -> JoinHandle<()> {
+    let stream = stream.expect("both outputs are pipes");
+    let file = File::create(home.join(RECORD)).expect("the directory is this process's own");
+    let mut file = BufWriter::new(file);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            writeln!(file, "{line}").expect("there is room for a record");
+            // Looked for, not parsed, for the master drops events whose reader is slow.
+            if !line.contains(r#""connection":"#) {
+                log.push_line(&line);
+            }
+        }
+        file.flush().expect("there is room for a record");
         log.writer_is_done();
     })
 }
@@ -228,6 +265,36 @@ impl TestCluster {
             let living = self.workers();
             living.len() == count && living.keys().all(listens)
         });
+    }
+
+    /// Returns how to run `maitred` with these arguments as a command to this master.
+    #[must_use]
+    pub fn maitred(&self, arguments: &[&str]) -> Launch {
+        let mut home = OsString::from("MAITRED_HOME=");
+        home.push(self.home.join("state"));
+        let program = program("maitred");
+        Launch::other(["env".as_ref(), home.as_os_str(), program.as_os_str()]).with(arguments)
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Finished {
+        self.maitred(arguments).finish()
+    }
+
+    /// Runs a command that must succeed.
+    ///
+    /// # Panics
+    ///
+    /// If it fails, with what it said.
+    pub fn obey(&self, arguments: &[&str]) {
+        let finished = self.command(arguments);
+        let story = finished.log.story();
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {story}");
     }
 
     /// Sends the master a signal.

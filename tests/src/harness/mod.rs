@@ -9,6 +9,7 @@
 //! the end whatever still runs is found, whoever its parent is by then. The end of every
 //! cluster also compares descriptors with the beginning.
 
+mod bench;
 pub mod client;
 mod cluster;
 mod home;
@@ -22,14 +23,15 @@ mod wait;
 
 use std::time::Duration;
 
+pub use bench::{Bench, Record};
 pub use cluster::{Finished, Launch, TestCluster};
 pub use home::Home;
 pub use library::LibraryCluster;
 pub use load::Load;
 pub use log::{Log, address, number, text, worker};
-pub use programs::program;
+pub use programs::{Changing, program};
 pub use strace::Strace;
-pub use wait::{wait_for, wait_until};
+pub use wait::{Beat, wait_for, wait_until};
 
 /// How long anything may take that a test waits for, before it counts as never.
 ///

@@ -1,7 +1,11 @@
-//! Where the programs lie that tests start.
+//! The programs that tests start: where they lie, and those that change under a master.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Home;
 
 /// Returns the path of a program of this workspace: `maitred`, `test_worker` …
 ///
@@ -25,4 +29,52 @@ pub fn program(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// A program that is replaced while workers of it run: a script that is another one each time.
+#[derive(Debug)]
+pub struct Changing {
+    home: Home,
+}
+
+impl Changing {
+    /// Makes one that is a `test_worker`.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it makes a file, which no default should"
+    )]
+    #[must_use]
+    pub fn new() -> Self {
+        let program = Self { home: Home::new() };
+        program.mend();
+        program
+    }
+
+    /// Returns its path, which stays.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.home.join("server")
+    }
+
+    /// Makes it a `test_worker` again.
+    pub fn mend(&self) {
+        let good = program("test_worker");
+        self.become_script(&format!("exec '{}' \"$@\"", good.display()));
+    }
+
+    /// Makes it a script of the shell with this body, in one step, as an installer does.
+    ///
+    /// # Panics
+    ///
+    /// If the file cannot be written.
+    pub fn become_script(&self, body: &str) {
+        let new = self.home.join("server.new");
+        let written = write(&new, body).and_then(|()| fs::rename(new, self.path()));
+        written.expect("the directory is this process's own");
+    }
+}
+
+fn write(path: &Path, body: &str) -> std::io::Result<()> {
+    fs::write(path, format!("#!/bin/sh\n{body}\n"))?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }

@@ -40,3 +40,29 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 fn pause() {
     thread::sleep(BETWEEN_LOOKS);
 }
+
+/// A steady beat, for what is done so often a second and not in answer to anything.
+#[derive(Debug)]
+pub struct Beat {
+    next: Instant,
+    every: Duration,
+}
+
+impl Beat {
+    /// Begins one; its first stroke comes after one interval.
+    #[must_use]
+    pub fn every(every: Duration) -> Self {
+        let next = Instant::now() + every;
+        Self { next, every }
+    }
+
+    /// Waits for the next stroke.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the interval is what is asked for; no condition is hoped for at its end"
+    )]
+    pub fn wait(&mut self) {
+        thread::sleep(self.next.saturating_duration_since(Instant::now()));
+        self.next += self.every;
+    }
+}
