@@ -1,0 +1,154 @@
+//! Reloads and scaling under load: no request fails, not even with a program that is broken.
+//!
+//! Each load is judged by `maitred check-loss`, and then every request of it must have been
+//! answered: of what a reload does, nothing is allowed to be anybody's fault.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use maitred::WorkerId;
+use maitred_tests::harness::{Changing, Finished, Launch, TestCluster, wait_until};
+use serde_json::Value;
+
+/// Clients without a pause between requests.
+const CLIENTS: &str = "40";
+/// A load that lasts until it is stopped.
+const FOR_LONG: &str = "1h";
+const KEEP_ALIVE: [&str; 4] = ["-c", CLIENTS, "-d", FOR_LONG];
+const CLOSE: [&str; 5] = ["-c", CLIENTS, "-d", FOR_LONG, "--close"];
+
+fn is_long() -> bool {
+    std::env::var_os("MAITRED_LONG").is_some()
+}
+
+/// Reloads again and again under a load, of which nothing may fail.
+fn reload_under(path: &str, load: &[&str]) {
+    let reloads = if is_long() { 50 } else { 5 };
+    let cluster = Launch::demo(4).recorded().ready();
+    let load = cluster.bench(path, load);
+    for _ in 0..reloads {
+        cluster.obey(&["reload"]);
+    }
+    // Nobody is left of any generation but the last.
+    let list = list(&cluster);
+    let is_last = |row: &Value| row["generation"] == reloads;
+    assert!(list.len() == 4 && list.iter().all(is_last), "{list:?}");
+    let record = load.stop();
+    let master = cluster.end();
+    record.assert_all_answered(&master, 40);
+}
+
+fn list(cluster: &TestCluster) -> Vec<Value> {
+    let listed = cluster.command(&["ls", "--json"]);
+    let mut list: Value = serde_json::from_str(&listed.log.lines()[0]).unwrap();
+    list["workers"].as_array_mut().unwrap().split_off(0)
+}
+
+#[test]
+fn reloads_fail_no_request_on_connections_that_stay() {
+    reload_under("/", &KEEP_ALIVE);
+}
+
+#[test]
+fn reloads_fail_no_request_that_has_its_own_connection() {
+    reload_under("/", &CLOSE);
+}
+
+#[test]
+fn reloads_fail_no_request_that_takes_its_time_on_connections_that_stay() {
+    reload_under("/sleep?ms=100", &KEEP_ALIVE);
+}
+
+#[test]
+fn reloads_fail_no_request_that_takes_its_time_on_its_own_connection() {
+    reload_under("/sleep?ms=100", &CLOSE);
+}
+
+/// Reloads to a broken program under load: it must fail for this reason and change nothing.
+fn reload_to_broken(body: &str, reason: &str) {
+    let program = Changing::new();
+    let cluster = Launch::run([program.path()])
+        .with(["-i", "2", "--listen-timeout", "500ms"])
+        .with(["--", "tcp:127.0.0.1:0"])
+        .recorded()
+        .ready();
+    let loads = [&KEEP_ALIVE[..], &CLOSE].map(|load| cluster.bench("/", load));
+    let before = cluster.workers();
+    program.become_script(body);
+    let failed = cluster.command(&["reload"]);
+    let said = failed.log.lines().join("\n");
+    assert_eq!(failed.code, Some(1), "{said}");
+    assert!(said.contains(reason), "{said}");
+    wait_until("the old workers, and no others", || {
+        cluster.workers() == before
+    });
+
+    program.mend();
+    cluster.obey(&["reload"]);
+    let is_new = |workers: &BTreeMap<WorkerId, u32>| {
+        workers.len() == before.len() && workers.keys().all(|id| !before.contains_key(id))
+    };
+    wait_until("new workers in all places", || is_new(&cluster.workers()));
+    let records = loads.map(maitred_tests::harness::Bench::stop);
+    let master = cluster.end();
+    for record in records {
+        record.assert_all_answered(&master, 2);
+    }
+}
+
+#[test]
+fn a_reload_to_a_program_that_exits_at_once_fails_and_changes_nothing() {
+    reload_to_broken("exit 3", "code 3");
+}
+
+#[test]
+fn a_reload_to_a_program_that_never_listens_fails_and_changes_nothing() {
+    reload_to_broken("exec sleep 1000", "did not listen");
+}
+
+#[test]
+fn a_second_reload_while_one_runs_is_refused() {
+    let cluster = Launch::demo(2).recorded().ready();
+    let load = cluster.bench("/sleep?ms=1000", &CLOSE);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| -> Finished { cluster.command(&["reload"]) });
+        cluster.log().wait("reload_begun", |_| true);
+        let second = cluster.command(&["reload"]);
+        let said = second.log.story();
+        assert_ne!(second.code, Some(0), "{said}");
+        assert!(said.contains("reload"), "{said}");
+        assert_eq!(first.join().unwrap().code, Some(0));
+    });
+    let record = load.stop();
+    let master = cluster.end();
+    assert_eq!(master.log.named("reload_begun").len(), 1);
+    record.assert_all_answered(&master, 1);
+}
+
+/// Scales up and down again and again under a load, of which nothing may fail.
+fn scale_under(load: &[&str]) {
+    let times = if is_long() { 20 } else { 3 };
+    let cluster = Launch::demo(1).recorded().ready();
+    let load = cluster.bench("/", load);
+    for _ in 0..times {
+        for workers in [8, 2, 1] {
+            cluster.obey(&["scale", &workers.to_string()]);
+            cluster.wait_for_workers(workers);
+        }
+    }
+    let record = load.stop();
+    let master = cluster.end();
+    record.assert_all_answered(&master, 40);
+}
+
+#[test]
+fn scaling_fails_no_request_on_connections_that_stay() {
+    scale_under(&KEEP_ALIVE);
+}
+
+#[test]
+fn scaling_fails_no_request_that_has_its_own_connection() {
+    scale_under(&CLOSE);
+}
