@@ -246,7 +246,9 @@ fn median_latency(cluster: &TestCluster) -> f64 {
         cluster.home().join("figures"),
     );
     let load = ["bench", "-c", "4", "--close", "-a", "1000", "--json"];
-    let load = cluster.maitred(&load).with([file.as_os_str(), url.as_ref()]);
+    let load = cluster
+        .maitred(&load)
+        .with([file.as_os_str(), url.as_ref()]);
     let finished = load.finish();
     assert_eq!(finished.code, Some(0), "{}", finished.log.story());
     let figures: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
