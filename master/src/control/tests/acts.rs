@@ -16,11 +16,15 @@ fn every_route_does_what_it_says() {
     for (route, body, act) in [
         ("shop/scale", r#"{"to":"+1"}"#, "scale shop to +1"),
         ("blog/scale", r#"{"to":3}"#, "scale blog to 3"),
-        ("shop/reload", "", "Reload { parallel: 1 } shop None"),
+        (
+            "shop/reload",
+            "",
+            "Reload { parallel: 1, allow_listen_change: false } shop None",
+        ),
         (
             "1/reload",
             r#"{"parallel":2}"#,
-            "Reload { parallel: 2 } shop Some(1)",
+            "Reload { parallel: 2, allow_listen_change: false } shop Some(1)",
         ),
         ("shop/stop", "{}", "Stop shop None"),
         ("2/reset", "", "Reset blog Some(2)"),
