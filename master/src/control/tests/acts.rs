@@ -38,7 +38,7 @@ fn every_route_does_what_it_says() {
     assert_eq!(answer["changed"][0]["name"], "shop");
     assert_eq!(
         answer["changed"][1],
-        json!({"name": "blog", "slot": null, "workers": 2, "cut": 0})
+        json!({"name": "blog", "slot": null, "workers": 2, "cut": 0, "what_was_cut": []})
     );
     let (status, answer) = stage.ask("POST", "/v1/kill", "");
     assert_eq!((status, &answer["cut"]), (200, &json!(false)));
