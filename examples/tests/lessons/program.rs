@@ -41,15 +41,30 @@ impl Program {
 
     /// Returns the next line that contains `words`.
     pub(crate) fn line(&self, words: &str) -> String {
+        self.line_of(&[words])
+    }
+
+    fn line_of(&self, words: &[&str]) -> String {
         let until = Instant::now() + DEADLINE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
             let line = line.unwrap_or_else(|error| panic!("no line with {words:?}: {error}"));
-            if line.contains(words) {
+            if words.iter().any(|words| line.contains(words)) {
                 return line;
             }
         }
+    }
+
+    /// Returns the next lines that contain `one` and `other`, whichever comes first: two
+    /// processes that write into one pipe do so in no order.
+    pub(crate) fn both(&self, one: &str, other: &str) -> [String; 2] {
+        let first = self.line_of(&[one, other]);
+        if first.contains(one) {
+            let second = self.line(other);
+            return [first, second];
+        }
+        [self.line(one), first]
     }
 
     /// Returns what follows `words` in the next line that contains them.
