@@ -66,6 +66,34 @@ fn reloads_fail_no_request_that_takes_its_time_on_its_own_connection() {
     reload_under("/sleep?ms=100", &CLOSE);
 }
 
+/// The one race that HTTP/1.1 leaves open is told apart from everything else: a connection that
+/// its server closes as idle, and its client uses again, in the same moment.
+#[test]
+fn reloads_cost_clients_that_think_nothing_but_the_reuse_of_idle_connections() {
+    let (reloads, think, grace) = if is_long() {
+        (10, "10s", "5s")
+    } else {
+        (3, "500ms", "100ms")
+    };
+    let cluster = Launch::demo(4).with(["--keepalive-grace", grace]);
+    let cluster = cluster.recorded().ready();
+    let load = ["-c", CLIENTS, "-d", FOR_LONG, "--think-max", think];
+    let load = cluster.bench("/", &load);
+    for _ in 0..reloads {
+        cluster.obey(&["reload"]);
+    }
+    let record = load.stop();
+    let master = cluster.end();
+    let found = record.assert_nothing_lost(&master, 40);
+    assert_eq!(
+        found["failed"], found["idle_reuse"]["count"],
+        "{found:#}"
+    );
+    // The grace is shorter than most thinking.
+    let totals = &record.figures["totals"];
+    assert!(totals["closed_idle"].as_u64() > Some(0), "{totals:#}");
+}
+
 /// Reloads to a broken program under load: it must fail for this reason and change nothing.
 fn reload_to_broken(body: &str, reason: &str) {
     let program = Changing::new();

@@ -7,9 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fastrand::Rng;
+use tokio::sync::Notify;
+
 use super::answer::Asked;
 use super::clock::Moment;
-use super::options::{Length, Options};
+use super::options::{Length, Options, Think};
 use super::outcome::Outcome;
 use super::record::{End, Line, Recorder, Start};
 use super::request::Requests;
@@ -17,6 +20,9 @@ use super::tally::Tally;
 
 /// Most bytes that are read at once: as much as a socket's buffer holds with Linux's defaults.
 const READ_MAX: usize = 64 * 1024;
+
+/// What think times are drawn from. Always the same, so that a load can be repeated.
+const SEED: u64 = 1;
 
 /// The state of a load.
 #[derive(Debug)]
@@ -26,6 +32,10 @@ pub(super) struct Load {
     pub(super) pipelining: usize,
     pub(super) timeout: Duration,
     pub(super) close: bool,
+    think: Option<Think>,
+    random: RefCell<Rng>,
+    /// Wakes the connections that think when no further request is to be begun.
+    pub(super) stopped: Notify,
     pub(super) tally: RefCell<Tally>,
     /// Where every connection reads to. What it reads is understood before the next one reads,
     /// so one buffer does, and stays in the processor's cache.
@@ -56,6 +66,9 @@ impl Load {
             pipelining: usize::try_from(options.pipelining).unwrap_or(1),
             timeout: options.timeout,
             close: options.close,
+            think: options.think,
+            random: RefCell::new(Rng::with_seed(SEED)),
+            stopped: Notify::new(),
             tally: RefCell::new(Tally::new()),
             scratch: RefCell::new(vec![0; READ_MAX].into_boxed_slice()),
             address: Cell::new(address),
@@ -100,6 +113,25 @@ impl Load {
     /// Sees to it that no further request is begun.
     pub(super) fn stop(&self) {
         self.left.set(0);
+        self.stopped.notify_waiters();
+    }
+
+    /// Returns whether no further request is to be begun.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.get() == 0
+    }
+
+    /// Returns whether connections lie idle between requests.
+    pub(super) fn thinks(&self) -> bool {
+        self.think.is_some()
+    }
+
+    /// Draws how long a connection lies idle before its next request.
+    pub(super) fn think_time(&self) -> Duration {
+        let Some(Think { min, max }) = self.think else {
+            return Duration::ZERO;
+        };
+        min + (max - min).mul_f64(self.random.borrow_mut().f64())
     }
 
     /// Returns how many requests were begun and have not ended.

@@ -16,7 +16,7 @@
 //! `outcome.rs`, and the next one is another request. That is what makes it an instrument:
 //! whatever a server loses shows.
 //!
-//! Absent on purpose: TLS, HTTP/2, several URLs, think time, several threads. One thread of
+//! Absent on purpose: TLS, HTTP/2, several URLs, several threads. One thread of
 //! this client outruns one of any server that it was made for.
 
 mod answer;
@@ -49,7 +49,7 @@ use load::Load;
 use record::Recorder;
 use report::Report;
 
-pub(crate) use options::{CONNECTIONS_MAX, Length, Options, PIPELINING_MAX};
+pub(crate) use options::{CONNECTIONS_MAX, Length, Options, PIPELINING_MAX, Think};
 pub(crate) use target::Target;
 
 /// Descriptors beside connections: standard streams, the runtime's, the record, and some room.

@@ -21,6 +21,15 @@ pub(crate) enum Length {
     Amount(u64),
 }
 
+/// A think time: each one lies between the two, all equally likely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Think {
+    /// The shortest.
+    pub(crate) min: Duration,
+    /// The longest.
+    pub(crate) max: Duration,
+}
+
 /// What to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -34,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) length: Length,
     /// How long a connection may take to come about, and then an answer.
     pub(crate) timeout: Duration,
+    /// How long a connection lies idle between an answer and the next request.
+    pub(crate) think: Option<Think>,
     /// Whether each request has a connection of its own.
     pub(crate) close: bool,
     /// The request's method.

@@ -43,6 +43,8 @@ pub(super) struct Tally {
     pub(super) sent_bytes: u64,
     /// Connections that came about.
     pub(super) connections: u64,
+    /// Connections that the server closed while they lay idle, which costs no request.
+    pub(super) closed_idle: u64,
     /// Requests that the server cut off although it had said, in an earlier answer on their
     /// connection, that it would be the last. They are failures all the same.
     pub(super) announced: u64,
@@ -64,6 +66,7 @@ impl Tally {
             received_bytes: 0,
             sent_bytes: 0,
             connections: 0,
+            closed_idle: 0,
             announced: 0,
             first_reason: None,
             workers: HashMap::new(),

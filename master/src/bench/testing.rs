@@ -22,6 +22,7 @@ pub(super) fn options(url: &str) -> Options {
         pipelining: 1,
         length: Length::Amount(1),
         timeout: Duration::from_secs(10),
+        think: None,
         close: false,
         method: "GET".to_owned(),
         headers: Vec::new(),

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use super::{FAILED, Misuse, duration};
-use crate::bench::{self, CONNECTIONS_MAX, Length, Options, PIPELINING_MAX, Target};
+use crate::bench::{self, CONNECTIONS_MAX, Length, Options, PIPELINING_MAX, Target, Think};
 
 /// Put a server under load, and show how it fares.
 ///
@@ -48,6 +48,18 @@ pub(crate) struct BenchArguments {
         value_parser = duration_above_zero)]
     timeout: Duration,
 
+    /// How long a connection lies idle before its next request, at most
+    ///
+    /// Each time is drawn at random; the same load draws the same. A connection that the server
+    /// closes meanwhile costs no request.
+    #[arg(long, value_name = "TIME", value_parser = duration_above_zero, conflicts_with = "close")]
+    think_max: Option<Duration>,
+
+    /// How long a connection lies idle before its next request, at least
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse,
+        requires = "think_max")]
+    think_min: Duration,
+
     /// Open a connection for each request
     #[arg(long, conflicts_with = "pipelining")]
     close: bool,
@@ -77,8 +89,9 @@ pub(crate) struct BenchArguments {
 }
 
 impl BenchArguments {
-    fn options(self) -> Options {
-        Options {
+    fn options(self) -> Result<Options, Misuse> {
+        let think = self.think()?;
+        Ok(Options {
             target: self.url,
             connections: self.connections,
             pipelining: self.pipelining,
@@ -86,11 +99,22 @@ impl BenchArguments {
                 .amount
                 .map_or(Length::Time(self.duration), Length::Amount),
             timeout: self.timeout,
+            think,
             close: self.close,
             method: self.method,
             headers: self.headers,
             body: self.body.into_bytes(),
             record: self.record,
+        })
+    }
+
+    fn think(&self) -> Result<Option<Think>, Misuse> {
+        let min = self.think_min;
+        match self.think_max {
+            Some(max) if max < min => Err(Misuse(format!(
+                "--think-max of {max:?} is less than --think-min of {min:?}"
+            ))),
+            max => Ok(max.map(|max| Think { min, max })),
         }
     }
 }
@@ -107,7 +131,7 @@ pub(super) fn run(mut arguments: BenchArguments) -> anyhow::Result<ExitCode> {
         fs::write(path, "")
             .map_err(|error| Misuse(format!("cannot write {}: {error}", path.display())))?;
     }
-    let results = bench::run(&arguments.options()).map_err(|error| {
+    let results = bench::run(&arguments.options()?).map_err(|error| {
         if error.is_misuse() {
             Misuse(format!("cannot {error}")).into()
         } else {
@@ -178,7 +202,11 @@ mod tests {
 
     fn options(line: &[&str]) -> Options {
         let line = ["bench", "http://a/"].iter().chain(line);
-        Line::try_parse_from(line).unwrap().arguments.options()
+        Line::try_parse_from(line)
+            .unwrap()
+            .arguments
+            .options()
+            .unwrap()
     }
 
     #[test]
@@ -210,6 +238,36 @@ mod tests {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(options.headers, [header("A", "b: c"), header("D", "")]);
         assert!(options.close);
+    }
+
+    #[test]
+    fn a_think_time_lies_between_its_bounds() {
+        let (second, third) = (Duration::from_secs(2), Duration::from_secs(3));
+        let think = options(&["--think-max", "3s", "--think-min", "2s"]).think;
+        assert_eq!(
+            think,
+            Some(Think {
+                min: second,
+                max: third
+            })
+        );
+        assert_eq!(options(&[]).think, None);
+        let line = [
+            "bench",
+            "http://a/",
+            "--think-max",
+            "1s",
+            "--think-min",
+            "2s",
+        ];
+        let arguments = Line::try_parse_from(line).unwrap().arguments;
+        assert!(arguments.options().is_err());
+        for line in [
+            ["--think-min", "2s"].as_slice(),
+            &["--think-max", "2s", "--close"],
+        ] {
+            assert!(Line::try_parse_from(["bench", "http://a/"].iter().chain(line)).is_err());
+        }
     }
 
     #[test]

@@ -6,13 +6,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::in_flight::{Asked, InFlight};
+use super::thinking::{Stopped, Thinking};
 use super::{Alarm, Dialled, Place, set};
 use crate::bench::answer::{BadAnswer, Head, Label, Parser};
 use crate::bench::clock::Moment;
@@ -56,6 +57,7 @@ pub(super) struct Connection<'a> {
     /// The worker that answered last.
     worker: Option<Label>,
     answered: u64,
+    thinking: Thinking,
     /// Whether an answer was the last, because it said so or because one was wanted.
     closes: bool,
 }
@@ -77,6 +79,7 @@ impl<'a> Connection<'a> {
             write_error: None,
             worker: None,
             answered: 0,
+            thinking: Thinking::default(),
             closes: false,
         }
     }
@@ -85,12 +88,25 @@ impl<'a> Connection<'a> {
     pub(super) async fn run(mut self, mut alarm: Alarm<'_>) {
         let due = self.connected + self.load.timeout;
         set(alarm.as_mut(), self.connected, due);
-        let ending = poll_fn(|cx| self.poll(cx, alarm.as_mut())).await;
+        let mut stopped = pin!(self.load.stopped.notified());
+        let ending = poll_fn(|cx| self.poll(cx, alarm.as_mut(), stopped.as_mut())).await;
         self.conclude(&ending);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, alarm: Alarm<'_>) -> Poll<Ending> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut alarm: Alarm<'_>,
+        mut stopped: Stopped<'_, '_>,
+    ) -> Poll<Ending> {
         loop {
+            if self.is_idle() {
+                if self.is_abandoned(cx) {
+                    return Poll::Ready(Ending::DONE);
+                }
+                let bells = (alarm.as_mut(), stopped.as_mut());
+                ready!(self.thinking.poll(cx, self.load, bells));
+            }
             self.fill();
             self.write(cx);
             if self.closes || self.in_flight.len() == 0 {
@@ -111,9 +127,28 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Begins as many requests as there is room for, once those before are written.
+    /// Whether it has had its answers and thinks about what to ask next.
+    fn is_idle(&self) -> bool {
+        self.load.thinks() && self.answered > 0 && self.in_flight.len() == 0 && !self.closes
+    }
+
+    /// Whether the server has closed this connection, which lies idle. What it may have said
+    /// before, such as that it got tired of waiting, answers no request.
+    fn is_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut scratch = self.load.scratch.borrow_mut();
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut scratch));
+        let is_abandoned = read.is_ready();
+        self.load.tally.borrow_mut().closed_idle += u64::from(is_abandoned);
+        is_abandoned
+    }
+
+    /// Begins as many requests as there is room for, once those before are written; if the
+    /// load thinks, once those before are answered.
     fn fill(&mut self) {
         if self.closes || self.unwritten > 0 || self.write_error.is_some() {
+            return;
+        }
+        if self.load.thinks() && self.in_flight.len() > 0 {
             return;
         }
         let room = self.load.pipelining - self.in_flight.len();

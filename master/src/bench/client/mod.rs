@@ -7,6 +7,7 @@
 mod connection;
 mod dial;
 mod in_flight;
+mod thinking;
 
 #[cfg(test)]
 mod tests;

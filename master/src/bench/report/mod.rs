@@ -3,6 +3,8 @@
 mod figures;
 mod tables;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::course::Course;
@@ -20,6 +22,8 @@ pub(super) struct Report {
     connections: u32,
     pipelining: u32,
     close: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think_ms: Option<[f64; 2]>,
     elapsed_seconds: f64,
     interrupted: bool,
     latency_ms: Latency,
@@ -56,6 +60,8 @@ struct Totals {
     status_4xx: u64,
     status_5xx: u64,
     connections: u64,
+    /// Those of them that the server closed while they lay idle.
+    closed_idle: u64,
     received_bytes: u64,
     sent_bytes: u64,
 }
@@ -76,6 +82,9 @@ impl Report {
             connections: options.connections,
             pipelining: options.pipelining,
             close: options.close,
+            think_ms: options
+                .think
+                .map(|think| [think.min, think.max].map(millis)),
             elapsed_seconds: course.elapsed.as_secs_f64(),
             interrupted: course.interrupted,
             latency_ms: Latency::of(tally.latencies()),
@@ -109,6 +118,7 @@ impl Totals {
             status_4xx,
             status_5xx,
             connections: tally.connections,
+            closed_idle: tally.closed_idle,
             received_bytes: tally.received_bytes,
             sent_bytes: tally.sent_bytes,
         }
@@ -124,6 +134,10 @@ impl Totals {
             Outcome::BadAnswer => self.bad_answer,
         }
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Returns the shares of the workers: by number those that have one, then the others by name.

@@ -147,6 +147,12 @@ fn remarks(report: &Report) -> Vec<String> {
             totals.announced
         ));
     }
+    if totals.closed_idle > 0 {
+        remarks.push(format!(
+            "{} connections were closed while they lay idle, which costs no request.",
+            totals.closed_idle
+        ));
+    }
     if report.other_workers > 0 {
         let count = report.other_workers;
         remarks.push(format!("{count} answers came from yet other workers."));
