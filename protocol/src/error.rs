@@ -1,6 +1,6 @@
 //! What can go wrong on a channel.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use thiserror::Error;
 
@@ -20,6 +20,10 @@ pub enum ChannelError {
     /// socket stays writable meanwhile, so send again after a pause.
     #[error("send a descriptor: too many are in flight for this user")]
     TooManyInFlight,
+    /// A Node worker has to take in what was sent before: send again after it has said
+    /// something.
+    #[error("send a descriptor: the worker has to take in the one before it first")]
+    AwaitingAck,
     /// A frame exceeds the limit.
     #[error("pass a frame: length {len} exceeds the limit {max}")]
     FrameTooLong {
@@ -61,6 +65,24 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
+    /// Tells apart what sendmsg(2) on a channel answers.
+    pub(crate) fn of_send(error: io::Error) -> Self {
+        if error.raw_os_error() == Some(nix::libc::ETOOMANYREFS) {
+            return Self::TooManyInFlight;
+        }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the standard library's list grows"
+        )]
+        match error.kind() {
+            ErrorKind::WouldBlock => Self::Full,
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => {
+                Self::PeerGone
+            }
+            _ => Self::Io(error),
+        }
+    }
+
     /// Returns whether the peer did something that this protocol forbids; such a peer is
     /// not to be trusted with anything further.
     #[must_use]
@@ -72,7 +94,11 @@ impl ChannelError {
             | Self::Malformed { .. }
             | Self::Greeting(_)
             | Self::UnsupportedVersion { .. } => true,
-            Self::PeerGone | Self::Full | Self::TooManyInFlight | Self::Io(_) => false,
+            Self::PeerGone
+            | Self::Full
+            | Self::TooManyInFlight
+            | Self::AwaitingAck
+            | Self::Io(_) => false,
         }
     }
 }

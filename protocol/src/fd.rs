@@ -55,11 +55,24 @@ pub(crate) fn send(
 ) -> io::Result<()> {
     // On SOCK_SEQPACKET a datagram goes whole or not at all, so the returned length tells
     // nothing new.
+    send_part(socket, bytes, descriptor).map(drop)
+}
+
+/// Sends what the socket takes of `bytes`, with at most one descriptor, and returns how much
+/// that was. On a stream that can be less than all; the descriptor went with the first byte.
+///
+/// # Errors
+///
+/// Those of sendmsg(2); nothing was sent then. `WouldBlock` when the socket's buffer is full.
+pub(crate) fn send_part(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<usize> {
     match descriptor {
-        Some(descriptor) => socket.send_with_fd(bytes, &[descriptor.as_raw_fd()])?,
-        None => socket.send_with_fd(bytes, &[])?,
-    };
-    Ok(())
+        Some(descriptor) => socket.send_with_fd(bytes, &[descriptor.as_raw_fd()]),
+        None => socket.send_with_fd(bytes, &[]),
+    }
 }
 
 /// Receives one datagram with its descriptors, each close-on-exec from birth.

@@ -43,7 +43,7 @@
 //! | drain, reload, generation | finish held work and take no more; replace all workers; which set a worker belongs to |
 //! | channel / control socket | the master–worker socket that carries descriptors / the command line's way to the master |
 //!
-//! Reading order: [`message`], [`version`], [`native`], [`fd`], [`binding`],
+//! Reading order: [`message`], [`version`], [`native`], [`node`], [`fd`], [`binding`],
 //! [`environment`].
 
 pub mod binding;
@@ -53,6 +53,7 @@ pub mod error;
 pub mod fd;
 pub mod message;
 pub mod native;
+pub mod node;
 pub mod version;
 
 pub use error::ChannelError;

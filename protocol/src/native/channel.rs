@@ -92,7 +92,7 @@ impl Channel {
             Err(error) if error.kind() == ErrorKind::WouldBlock => attempt(self.socket.get_ref()),
             other => other,
         };
-        sent.map_err(classify_send)
+        sent.map_err(ChannelError::of_send)
     }
 
     /// Waits until the socket may take another frame.
@@ -151,23 +151,6 @@ fn whole(datagram: Datagram, max: usize) -> Result<Datagram, ChannelError> {
         0 => Err(ChannelError::PeerGone),
         len if len > max => Err(ChannelError::FrameTooLong { len, max }),
         _ => Ok(datagram),
-    }
-}
-
-fn classify_send(error: io::Error) -> ChannelError {
-    if error.raw_os_error() == Some(nix::libc::ETOOMANYREFS) {
-        return ChannelError::TooManyInFlight;
-    }
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the standard library's list grows"
-    )]
-    match error.kind() {
-        ErrorKind::WouldBlock => ChannelError::Full,
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => {
-            ChannelError::PeerGone
-        }
-        _ => ChannelError::Io(error),
     }
 }
 
