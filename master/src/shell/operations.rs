@@ -105,27 +105,8 @@ impl Master {
         culprit: Option<(WorkerId, SlotId)>,
         failure: &ReloadFailure,
     ) -> String {
-        let who = culprit.map_or_else(
-            || "a new worker".to_owned(),
-            |(worker, slot)| format!("new worker {} (slot {})", worker.0, slot.0),
-        );
-        match failure {
-            ReloadFailure::Exited(status) => {
-                format!("{who} exited with {status} before it was ready")
-            }
-            ReloadFailure::SpawnFailed => format!("{who} could not be started"),
-            ReloadFailure::NotReady { missing } if missing.is_empty() => {
-                format!("{who} did not listen in time")
-            }
-            ReloadFailure::NotReady { missing } => {
-                let addresses: Vec<String> = missing
-                    .iter()
-                    .map(|server| self.address_of(*server))
-                    .collect();
-                format!("{who} did not listen on {} in time", addresses.join(", "))
-            }
-            ReloadFailure::Superseded => "something else was asked for meanwhile".to_owned(),
-        }
+        let listen_timeout = self.supervisor.limits().listen_timeout;
+        failure.describe(culprit, listen_timeout, |server| self.address_of(server))
     }
 
     fn address_of(&self, server: ServerId) -> String {

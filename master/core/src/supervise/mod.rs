@@ -62,7 +62,7 @@
 //! workers serve: whether a drain is over is seen from the worker's exit alone.
 //!
 //! Reading order: `fact`, `order`, `supervisor`, `worker_state`, `slot`, `refill`, `restart`,
-//! `record`, `shutdown`, `reload`, `hang`.
+//! `record`, `shutdown`, `reload`, `reload_failure`, `hang`.
 
 #[cfg(test)]
 mod behaviour;
@@ -76,6 +76,7 @@ mod order;
 mod record;
 mod refill;
 mod reload;
+mod reload_failure;
 mod restart;
 mod shutdown;
 mod slot;
@@ -88,7 +89,8 @@ pub use hang::{Activity, HangSign, Probe, look_pause};
 pub use limits::{Limits, SIGKILL, SIGTERM};
 pub use order::{Announcement, Order, Outcome};
 pub use record::Record;
-pub use reload::{ReloadFailure, ReloadWish};
+pub use reload::ReloadWish;
+pub use reload_failure::ReloadFailure;
 pub use slot::SlotReport;
 pub use supervisor::Supervisor;
 pub use worker_state::{SlotState, WorkerEvent, WorkerState};

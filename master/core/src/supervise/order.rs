@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::ExitStatus;
 use super::hang::HangSign;
-use super::reload::ReloadFailure;
+use super::reload_failure::ReloadFailure;
 use crate::id::{Generation, SlotId, WorkerId};
 
 /// An order for the shell. Orders are performed first to last.

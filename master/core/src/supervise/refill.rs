@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::exit::ExitStatus;
 use super::order::{Announcement, Order};
 use super::record::Record;
-use super::reload::ReloadFailure;
+use super::reload_failure::ReloadFailure;
 use super::restart::Verdict;
 use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;

@@ -20,9 +20,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::exit::ExitStatus;
 use super::order::{Announcement, Order};
 use super::record::Record;
+use super::reload_failure::ReloadFailure;
 use super::slot::Content;
 use super::supervisor::Supervisor;
 use super::worker_state::WorkerState;
@@ -58,24 +58,6 @@ struct Starting {
     deadline: Option<Instant>,
     /// Where it has to listen.
     wanted: BTreeSet<ServerId>,
-}
-
-/// Why a reload did not replace every worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReloadFailure {
-    /// A new worker ended before it was ready.
-    Exited(ExitStatus),
-    /// A new worker could not even be started.
-    SpawnFailed,
-    /// A new worker was not ready in time.
-    NotReady {
-        /// Where its predecessor listens and it does not. Empty if that one listened nowhere.
-        missing: Vec<ServerId>,
-    },
-    /// Something else was asked for meanwhile: a restart, or an end. Fewer workers are no
-    /// reason, for those that stay wanted are still replaced.
-    Superseded,
 }
 
 impl Reload {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::order::{Announcement, Order, Outcome};
-use super::reload::ReloadFailure;
+use super::reload_failure::ReloadFailure;
 use super::slot::Content;
 use super::supervisor::Supervisor;
 use crate::id::SlotId;
