@@ -140,12 +140,21 @@ fn unix(path: &Path, options: ListenOptions) -> io::Result<Bound> {
     } else {
         outcome?;
     }
-    widen(path, options)?;
-    listen(&socket, backlog(options))?;
-    Ok(Bound {
-        socket,
-        address: BoundAddress::Unix(path.to_owned()),
-    })
+    listen_at(socket, path, options)
+}
+
+/// Opens a socket to clients that was bound to this path. If that fails, the path goes too:
+/// nobody would ever listen there, and who knows of no server cleans up after none.
+fn listen_at(socket: OwnedFd, path: &Path, options: ListenOptions) -> io::Result<Bound> {
+    let address = BoundAddress::Unix(path.to_owned());
+    let opened = widen(path, options).and_then(|()| Ok(listen(&socket, backlog(options))?));
+    match opened {
+        Ok(()) => Ok(Bound { socket, address }),
+        Err(error) => {
+            clean_up(&address);
+            Err(error)
+        }
+    }
 }
 
 /// How to name a path to the kernel: directly, or if it is too long, by way of its directory.
@@ -223,4 +232,27 @@ fn bound_address(address: &SocketAddrAny) -> io::Result<BoundAddress> {
 
 fn os_string(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_nobody_will_listen_on_is_not_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        std::fs::write(&path, "").unwrap();
+        // A socket that has no address cannot listen: it stands for one that fails later.
+        let unbound = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None);
+        let error = listen_at(unbound.unwrap(), &path, ListenOptions::default()).unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::INVAL));
+        assert!(!path.exists());
+        // So the next one can have it.
+        let address = ListenAddress::Unix(path.clone());
+        let _bound = open(&address, ListenOptions::default(), &[]).unwrap();
+        UnixStream::connect(&path).unwrap();
+    }
 }
