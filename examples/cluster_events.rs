@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The first who asks gets all events since the start, so none can be missed.
     let events = cluster.events();
     for _ in 0..2 {
-        cluster.fork::<&str, &str>([]).await?;
+        cluster.fork().await?;
     }
 
     let end = async {

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let stop = asked_to_stop()?;
     let cluster = Cluster::setup_primary(Settings::new())?;
     for _ in 0..2 {
-        cluster.fork::<&str, &str>([]).await?;
+        cluster.fork().await?;
     }
     tokio::select! {
         failed = keep_up(&cluster) => failed?,
@@ -53,7 +53,7 @@ async fn keep_up(cluster: &Cluster) -> Result<(), ClusterError> {
         } else {
             // A crash costs the clients of that worker their answers, but nobody else: who
             // was not yet handed to it for good is handed to another.
-            let successor = cluster.fork::<&str, &str>([]).await?;
+            let successor = cluster.fork().await?;
             println!(
                 "{worker} died, pid {pid}, {status}: {} follows",
                 successor.id()

@@ -36,7 +36,7 @@ async fn primary() -> Result<(), Box<dyn Error>> {
     let workers = thread::available_parallelism()?.get().max(2);
     println!("primary {} starts {workers} workers", id());
     for _ in 0..workers {
-        cluster.fork::<&str, &str>([]).await?;
+        cluster.fork().await?;
     }
 
     stop.await;

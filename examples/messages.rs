@@ -27,7 +27,7 @@ async fn primary() -> Result<(), Box<dyn Error>> {
     let stop = asked_to_stop()?;
     let cluster = Cluster::setup_primary(Settings::new())?;
     for _ in 0..3 {
-        cluster.fork::<&str, &str>([]).await?;
+        cluster.fork().await?;
     }
     tokio::select! {
         failed = pass_on(&cluster) => failed?,

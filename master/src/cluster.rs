@@ -175,13 +175,23 @@ impl Cluster {
         self.ask(Command::Setup(Box::new(settings))).await
     }
 
-    /// Starts one worker, with these variables besides the settings'. It is not replaced
-    /// when it ends: as in Node, that is the caller's to decide.
+    /// Starts one worker. It is not replaced when it ends: as in Node, that is the caller's
+    /// to decide.
     ///
     /// # Errors
     ///
     /// [`ClusterError::Ended`]. That a program cannot be started is an [`Event::SpawnFailed`].
-    pub async fn fork<K, V>(
+    pub async fn fork(&self) -> Result<Worker, ClusterError> {
+        let env = BTreeMap::new();
+        self.inquire(|reply| Command::Fork { env, reply }).await
+    }
+
+    /// As [`fork`](Self::fork), with these variables besides the settings'.
+    ///
+    /// # Errors
+    ///
+    /// As [`fork`](Self::fork).
+    pub async fn fork_with<K, V>(
         &self,
         env: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Worker, ClusterError>

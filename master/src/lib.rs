@@ -11,13 +11,13 @@
 //! // Without `exec` the program runs itself as its workers; see `examples/http_cluster.rs`.
 //! let cluster = Cluster::setup_primary(Settings::new().exec("./my-server"))?;
 //! for _ in 0..4 {
-//!     cluster.fork([("ROLE", "web")]).await?;
+//!     cluster.fork_with([("ROLE", "web")]).await?;
 //! }
 //! let mut events = cluster.events();
 //! while let Some(event) = events.next().await {
 //!     if let Event::Exit { worker, exited_after_disconnect: false, .. } = event {
 //!         eprintln!("worker {worker} died; starting another");
-//!         cluster.fork([("ROLE", "web")]).await?;
+//!         cluster.fork_with([("ROLE", "web")]).await?;
 //!     }
 //! }
 //! # Ok(())

@@ -12,7 +12,7 @@ const PATH: &str = "PATH";
 /// Starts a worker with the settings as they are.
 fn fork(cluster: &LibraryCluster, env: &[(&str, &str)]) -> Worker {
     let env = env.iter().copied();
-    cluster.wait(cluster.cluster().fork(env)).unwrap()
+    cluster.wait(cluster.cluster().fork_with(env)).unwrap()
 }
 
 fn setup(cluster: &LibraryCluster, settings: Settings) {

@@ -94,7 +94,7 @@ fn a_worker_told_to_leave_before_its_hello_is_handed_nothing() {
     play(|| async {
         let mut stage = Stage::new(settings());
         let (first, address) = stage.fork_listening(ANY_PORT).await;
-        let early = stage.cluster.fork([("PART", "puppet")]).await.unwrap();
+        let early = stage.cluster.fork_with([("PART", "puppet")]).await.unwrap();
         early.disconnect().await;
         let exit = stage.exit(&early).await;
         assert_eq!(exit_of(&exit), (ExitStatus::code(0), true));
@@ -152,7 +152,7 @@ fn a_managed_worker_that_dies_is_replaced() {
 fn a_program_that_cannot_be_started_is_told() {
     play(|| async {
         let mut stage = Stage::new(Settings::new().exec("/nonexistent/program"));
-        let worker = stage.cluster.fork([("PART", "none")]).await.unwrap();
+        let worker = stage.cluster.fork_with([("PART", "none")]).await.unwrap();
         stage.until(|event| event.name() == "spawn_failed").await;
         worker.wait_until(|status| status.exit.is_some()).await;
         stage.cluster.disconnect().await.unwrap();

@@ -24,7 +24,7 @@ fn messages_go_both_ways_and_keep_their_order() {
 fn an_early_message_arrives_once_the_worker_listens() {
     play(|| async {
         let mut stage = Stage::new(settings());
-        let worker = stage.cluster.fork([("PART", "puppet")]).await.unwrap();
+        let worker = stage.cluster.fork_with([("PART", "puppet")]).await.unwrap();
         stage.tell(&worker, "echo early").await;
         stage.heard(&worker, "early").await;
         assert_eq!(stage.names()[..4], ["setup", "fork", "online", "message"]);

@@ -92,7 +92,7 @@ impl Stage {
 
     /// Starts a puppet and waits until it can be told things.
     pub(crate) async fn fork(&mut self) -> Worker {
-        let worker = self.cluster.fork([("PART", "puppet")]).await.unwrap();
+        let worker = self.cluster.fork_with([("PART", "puppet")]).await.unwrap();
         let id = worker.id();
         self.until(|event| matches!(event, Event::Online { worker, .. } if *worker == id))
             .await;

@@ -37,7 +37,7 @@ async fn lead() -> Outcome {
     let cluster = Cluster::setup_primary(Settings::new())?;
     let mut events = cluster.events();
     for _ in 0..2 {
-        cluster.fork::<&str, &str>([]).await?;
+        cluster.fork().await?;
     }
     let mut heard = 0;
     while heard < 2 {

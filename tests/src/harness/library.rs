@@ -110,7 +110,7 @@ impl LibraryCluster {
         self.wait(async {
             // Commands are carried out in order, so the fork gets these settings.
             self.cluster().setup(settings).await?;
-            self.cluster().fork([] as [(&str, &str); 0]).await
+            self.cluster().fork().await
         })
         .expect("the master lives")
     }
