@@ -188,6 +188,8 @@ pub struct SlotStatus {
     pub slot: SlotId,
     /// What the place is doing.
     pub state: SlotState,
+    /// Whether another worker follows there when this one is gone.
+    pub is_wanted: bool,
     /// How often a worker was started again here, since the count was reset.
     pub restarts: u32,
     /// The worker, if there is one.
@@ -205,6 +207,7 @@ impl SlotStatus {
         Self {
             slot: report.slot,
             state: report.state,
+            is_wanted: report.is_wanted,
             restarts: report.starts.saturating_sub(1),
             worker: worker.as_ref().map(Worker::id),
             status: worker.as_ref().map(Worker::status),

@@ -88,7 +88,11 @@ impl Foreground {
 
     /// Restarts, and waits until all listen or one has failed.
     async fn restart(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let workers = self.count(whom).await?;
+        let workers = self.count_wanted(whom).await?;
+        if let (0, Some(slot)) = (workers, whom.slot) {
+            let message = format!("the worker of slot {slot} leaves, and none is to follow it");
+            return Err(Refusal::new(Kind::NoSuchWorker, message));
+        }
         let mut events = self.cluster.events();
         self.cluster.restart(slot(whom)).await.map_err(ended)?;
         let mut cuts = Vec::new();
@@ -143,8 +147,22 @@ impl Foreground {
 
     /// Counts the slots that are meant.
     async fn count(&self, whom: &Whom) -> Result<u32, Refusal> {
+        self.count_if(whom, |_| true).await
+    }
+
+    /// Counts those of them in which a worker is wanted.
+    async fn count_wanted(&self, whom: &Whom) -> Result<u32, Refusal> {
+        self.count_if(whom, |slot| slot.is_wanted).await
+    }
+
+    async fn count_if(
+        &self,
+        whom: &Whom,
+        counts: impl Fn(&SlotStatus) -> bool,
+    ) -> Result<u32, Refusal> {
         let slots = self.cluster.describe().await.map_err(ended)?;
-        let slots: BTreeSet<u32> = slots.iter().map(|slot| slot.slot.0).collect();
+        let slots = slots.iter().filter(|slot| counts(slot));
+        let slots: BTreeSet<u32> = slots.map(|slot| slot.slot.0).collect();
         let meant = |slot: &&u32| whom.slot.is_none_or(|only| only == **slot);
         Ok(u32::try_from(slots.iter().filter(meant).count()).unwrap_or(u32::MAX))
     }

@@ -1,6 +1,5 @@
 //! What an operator asks for while all goes on: reload, restart, stop, a description.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
@@ -133,25 +132,15 @@ impl Master {
         }
     }
 
-    /// Describes every slot, and below it every worker that is on its way out.
+    /// Describes every worker, and every slot without one.
     pub(super) fn describe_slots(&self) -> Vec<SlotStatus> {
-        let mut leaving: BTreeMap<SlotId, Vec<WorkerId>> = BTreeMap::new();
-        for (worker, record) in self.supervisor.workers() {
-            leaving.entry(record.slot).or_default().push(worker);
-        }
-        let mut described = Vec::new();
-        for slot in self.supervisor.slot_reports() {
-            let mut workers = leaving.remove(&slot.slot).unwrap_or_default();
-            workers.retain(|worker| Some(*worker) != slot.worker);
-            described.push(SlotStatus::new(
-                slot,
-                slot.worker.and_then(|worker| self.handle_of(worker)),
-            ));
-            for worker in workers {
-                described.push(SlotStatus::new(slot, self.handle_of(worker)));
-            }
-        }
-        described
+        let reports = self.supervisor.slot_reports().into_iter();
+        reports
+            .map(|report| {
+                let worker = report.worker.and_then(|worker| self.handle_of(worker));
+                SlotStatus::new(report, worker)
+            })
+            .collect()
     }
 
     /// Passes on what the supervisor says of reloads; returns what it says of other things.

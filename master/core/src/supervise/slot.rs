@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::restart::RestartPolicy;
+use super::supervisor::Supervisor;
 use super::worker_state::SlotState;
 use crate::id::{SlotId, WorkerId};
 
@@ -22,14 +23,16 @@ pub(super) struct Slot {
     pub(super) starts: u32,
 }
 
-/// A slot as it is shown.
+/// A worker in its slot as it is shown, or a slot without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotReport {
-    /// Its number.
+    /// The slot's number.
     pub slot: SlotId,
-    /// What it is doing.
+    /// What the slot is doing.
     pub state: SlotState,
-    /// Its worker. One that is being replaced, or replaces, is not counted.
+    /// Whether it is refilled when its worker is gone.
+    pub is_wanted: bool,
+    /// The worker.
     pub worker: Option<WorkerId>,
     /// How often a worker was started here, since the count was reset.
     pub starts: u32,
@@ -91,5 +94,44 @@ impl Slot {
 
     pub(super) fn is_errored(&self) -> bool {
         self.content == Content::Errored
+    }
+}
+
+impl Supervisor {
+    /// Describes every worker that is not reaped, and every slot without one, by slot. In each
+    /// slot the worker that has it comes first, then those on their way in or out.
+    #[must_use]
+    pub fn slot_reports(&self) -> Vec<SlotReport> {
+        let mut reports: Vec<SlotReport> = self.slots.iter().map(report).collect();
+        for (worker, record) in self.workers() {
+            let slot = self.slots.get_key_value(&record.slot);
+            if slot.is_some_and(|(_, slot)| slot.worker() == Some(worker)) {
+                continue;
+            }
+            // A slot that was scaled away goes with the worker that had it, and one that was
+            // replaced before may outlive that.
+            let of_gone = SlotReport {
+                slot: record.slot,
+                state: SlotState::Occupied,
+                is_wanted: false,
+                worker: None,
+                starts: 0,
+            };
+            let place = slot.map_or(of_gone, report);
+            let worker = Some(worker);
+            reports.push(SlotReport { worker, ..place });
+        }
+        reports.sort_by_key(|report| report.slot); // Stable: who has the slot stays first.
+        reports
+    }
+}
+
+fn report((&id, slot): (&SlotId, &Slot)) -> SlotReport {
+    SlotReport {
+        slot: id,
+        state: slot.state(),
+        is_wanted: slot.is_wanted,
+        worker: slot.worker(),
+        starts: slot.starts,
     }
 }

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::reload::Reload;
 use super::reload_failure::ReloadFailure;
 use super::shutdown::Phase;
-use super::slot::{Content, Slot, SlotReport};
+use super::slot::{Content, Slot};
 use super::worker_state::{SlotState, WorkerEvent, WorkerState};
 use crate::id::{Generation, ServerId, SlotId, WorkerId};
 
@@ -121,16 +121,6 @@ impl Supervisor {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// Describes every slot there is, by number.
-    pub fn slot_reports(&self) -> impl Iterator<Item = SlotReport> {
-        self.slots.iter().map(|(&id, slot)| SlotReport {
-            slot: id,
-            state: slot.state(),
-            worker: slot.worker(),
-            starts: slot.starts,
-        })
     }
 
     /// Returns every slot there is, by number.

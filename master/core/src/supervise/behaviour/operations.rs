@@ -2,7 +2,9 @@
 
 use super::Announcement::Resting;
 use super::Fact::{ResetAsked, RestartAsked, StopAsked};
+use super::reload::reload;
 use super::*;
+use crate::supervise::SlotReport;
 
 const DONE: u8 = 3;
 
@@ -59,7 +61,7 @@ fn at_rest(count: u32) -> Scene {
 }
 
 fn starts(scene: &Scene) -> Vec<u32> {
-    let reports = scene.supervisor.slot_reports();
+    let reports = scene.supervisor.slot_reports().into_iter();
     reports.map(|report| report.starts).collect()
 }
 
@@ -339,4 +341,32 @@ fn starts_are_counted_until_somebody_resets_them() {
     assert_eq!(starts(&scene), [1, 1]);
     scene.tell(5000, crashed(4));
     assert_eq!(starts(&scene), [2, 1]);
+}
+
+#[test]
+fn every_worker_that_lives_is_described_wherever_its_slot_went() {
+    let mut scene = ready(2);
+    let rows = |scene: &Scene| -> Vec<_> {
+        let reports = scene.supervisor.slot_reports().into_iter();
+        let row = |r: SlotReport| (r.slot.0, r.worker.map_or(0, |w| w.0), r.is_wanted);
+        reports.map(row).collect()
+    };
+    scene.tell(0, reload(2));
+    // Who comes, and who leaves for it, stand below whoever has the slot.
+    assert_eq!(
+        rows(&scene),
+        [(0, 1, true), (0, 3, true), (1, 2, true), (1, 4, true)]
+    );
+    scene.tell(1, listening(4));
+    scene.tell(1, spawned(4));
+    assert_eq!(rows(&scene)[2..], [(1, 4, true), (1, 2, true)]);
+    // The slot goes with its worker; who was replaced there still drains.
+    scene.tell(2, ScaleAsked(1));
+    assert_eq!(rows(&scene)[2..], [(1, 4, false), (1, 2, false)]);
+    scene.tell(3, crashed(4));
+    assert_eq!(scene.slots(), [(0, SlotState::Occupied)]);
+    assert_eq!(rows(&scene)[2..], [(1, 2, false)]);
+    assert_eq!(scene.state(2), Some(WorkerState::Draining));
+    scene.tell(4, crashed(2));
+    assert_eq!(rows(&scene).len(), 2);
 }

@@ -376,8 +376,8 @@ fn a_slot_number_may_be_given_again_while_who_was_replaced_there_drains() {
         (5, ScaleAsked(2), &[spawn_in(1, 5, 1)]),
         (6, crashed(2), &[left(2, 1)]),
     ]);
-    let report = scene.supervisor.slot_reports().last().unwrap();
-    assert_eq!(report.worker, Some(W[5]));
+    let reports = scene.supervisor.slot_reports();
+    assert_eq!(reports.last().unwrap().worker, Some(W[5]));
 }
 
 #[test]
