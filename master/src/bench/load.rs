@@ -34,7 +34,7 @@ pub(super) struct Load {
     pub(super) close: bool,
     think: Option<Think>,
     random: RefCell<Rng>,
-    /// Wakes the connections that think when no further request is to be begun.
+    /// Wakes the clients that think when no further request is to be begun.
     pub(super) stopped: Notify,
     pub(super) tally: RefCell<Tally>,
     /// Where every connection reads to. What it reads is understood before the next one reads,
@@ -106,6 +106,9 @@ impl Load {
             return false;
         }
         self.left.set(left - 1);
+        if left == 1 {
+            self.stopped.notify_waiters();
+        }
         self.begun.set(self.begun.get() + 1);
         true
     }
@@ -121,12 +124,12 @@ impl Load {
         self.left.get() == 0
     }
 
-    /// Returns whether connections lie idle between requests.
+    /// Returns whether clients wait between requests.
     pub(super) fn thinks(&self) -> bool {
         self.think.is_some()
     }
 
-    /// Draws how long a connection lies idle before its next request.
+    /// Draws how long a client waits before its next request.
     pub(super) fn think_time(&self) -> Duration {
         let Some(Think { min, max }) = self.think else {
             return Duration::ZERO;

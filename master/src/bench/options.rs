@@ -43,7 +43,7 @@ pub(crate) struct Options {
     pub(crate) length: Length,
     /// How long a connection may take to come about, and then an answer.
     pub(crate) timeout: Duration,
-    /// How long a connection lies idle between an answer and the next request.
+    /// How long a client waits between an answer and its next request.
     pub(crate) think: Option<Think>,
     /// Whether each request has a connection of its own.
     pub(crate) close: bool,

@@ -6,14 +6,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::in_flight::{Asked, InFlight};
-use super::thinking::{Stopped, Thinking};
+use super::thinking::Thinking;
 use super::{Alarm, Dialled, Place, set};
 use crate::bench::answer::{BadAnswer, Head, Label, Parser};
 use crate::bench::clock::Moment;
@@ -57,7 +57,6 @@ pub(super) struct Connection<'a> {
     /// The worker that answered last.
     worker: Option<Label>,
     answered: u64,
-    thinking: Thinking,
     /// Whether an answer was the last, because it said so or because one was wanted.
     closes: bool,
 }
@@ -79,17 +78,15 @@ impl<'a> Connection<'a> {
             write_error: None,
             worker: None,
             answered: 0,
-            thinking: Thinking::default(),
             closes: false,
         }
     }
 
     /// Makes requests until the connection or the load ends.
-    pub(super) async fn run(mut self, mut alarm: Alarm<'_>) {
+    pub(super) async fn run(mut self, mut alarm: Alarm<'_>, thinking: &mut Thinking<'_>) {
         let due = self.connected + self.load.timeout;
         set(alarm.as_mut(), self.connected, due);
-        let mut stopped = pin!(self.load.stopped.notified());
-        let ending = poll_fn(|cx| self.poll(cx, alarm.as_mut(), stopped.as_mut())).await;
+        let ending = poll_fn(|cx| self.poll(cx, alarm.as_mut(), thinking)).await;
         self.conclude(&ending);
     }
 
@@ -97,15 +94,14 @@ impl<'a> Connection<'a> {
         &mut self,
         cx: &mut Context<'_>,
         mut alarm: Alarm<'_>,
-        mut stopped: Stopped<'_, '_>,
+        thinking: &mut Thinking<'_>,
     ) -> Poll<Ending> {
         loop {
             if self.is_idle() {
                 if self.is_abandoned(cx) {
                     return Poll::Ready(Ending::DONE);
                 }
-                let bells = (alarm.as_mut(), stopped.as_mut());
-                ready!(self.thinking.poll(cx, self.load, bells));
+                ready!(thinking.poll(cx, alarm.as_mut()));
             }
             self.fill();
             self.write(cx);

@@ -23,6 +23,7 @@ use super::load::Load;
 use super::record::{ConnectionLine, Line, RequestLine};
 use connection::Connection;
 use dial::{Failure, Place};
+use thinking::Thinking;
 
 pub(super) use dial::{Dialled, dial};
 
@@ -39,6 +40,7 @@ type Alarm<'a> = Pin<&'a mut Sleep>;
 /// Makes requests until there are no more to make. The first connection may be open already.
 pub(super) async fn run(load: Rc<Load>, mut opened: Option<Dialled>) {
     let mut alarm = pin!(sleep(load.timeout));
+    let mut thinking = Thinking::new(&load);
     while load.begin_request() {
         let dialled = match opened.take() {
             Some(dialled) => Ok(dialled),
@@ -52,7 +54,7 @@ pub(super) async fn run(load: Rc<Load>, mut opened: Option<Dialled>) {
             Ok(dialled) => {
                 load.tally.borrow_mut().connections += 1;
                 let connection = Connection::new(&load, dialled, number, port_use);
-                connection.run(alarm.as_mut()).await;
+                connection.run(alarm.as_mut(), &mut thinking).await;
             }
             Err(failure) => {
                 give_up(&load, &failure, number, port_use);
@@ -60,6 +62,7 @@ pub(super) async fn run(load: Rc<Load>, mut opened: Option<Dialled>) {
                 alarm.as_mut().await;
             }
         }
+        thinking.rest(alarm.as_mut()).await;
     }
 }
 

@@ -508,4 +508,26 @@ fn what_the_server_closes_while_it_lies_idle_costs_no_request() {
     assert_eq!(left.connections.len(), 3);
     // What becomes of the last one is of no interest to anybody.
     assert!((2..=3).contains(&left.total("closed_idle")));
+    assert_thought(&left, BRIEF);
+}
+
+#[test]
+fn who_opens_a_connection_for_each_request_thinks_as_well() {
+    let server = answering(OK);
+    let options = Options {
+        length: Length::Amount(3),
+        close: true,
+        ..server.options()
+    };
+    let left = run(&thinking(BRIEF, BRIEF, options));
+    assert!(left.is_clean);
+    assert_eq!((left.connections.len(), left.total("closed_idle")), (3, 0));
+    assert_thought(&left, BRIEF);
+}
+
+/// Asserts that the only client of a load waited so long before each request but its first.
+fn assert_thought(left: &Left, time: Duration) {
+    for pair in left.requests.windows(2) {
+        assert!(pair[1].sent_ns.unwrap().since(pair[0].end_ns) >= time);
+    }
 }
