@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use maitred_tests::harness::{Launch, Load, TestCluster, processes, text, wait_for, wait_until};
+use maitred_tests::harness::{
+    Launch, Load, TestCluster, number, processes, program, text, wait_for, wait_until,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -166,4 +168,25 @@ fn the_same_load_is_no_proof_without_its_reasons() {
             "{answer}"
         );
     }
+}
+
+/// What a client that thinks may meet by bad luck happens here at every second request: its
+/// server closes the connection as idle when the request is on its way.
+#[test]
+fn requests_that_meet_the_close_of_an_idle_connection_are_told_apart() {
+    let cluster = Launch::run([program("test_worker")])
+        .with(["-i", "1", "--", "hasty:127.0.0.1:0"])
+        .recorded()
+        .ready();
+    let load = ["-c", "4", "-a", "40", "--think-max", "10ms"];
+    let record = cluster.bench("/", &load).finish();
+    let master = cluster.end();
+    // Every client may have had but one answer on its last connection.
+    let found = record.assert_nothing_lost(&master, 20);
+    let reused = count(&found, "idle_reuse");
+    assert!((18..=20).contains(&reused), "{found:#}");
+    assert_eq!(number(&found, "failed"), reused, "{found:#}");
+    let totals = &record.figures["totals"];
+    assert_eq!(number(totals, "ok"), 40 - reused, "{totals:#}");
+    assert_eq!(number(totals, "closed_idle"), 0, "{totals:#}");
 }

@@ -1,21 +1,25 @@
 //! What a test worker may be told to listen on, and how it serves there.
 //!
 //! A wish is a kind, its options, and an address: `tcp+max=9:127.0.0.1:0`. The kinds are
-//! `tcp`, `any` (a port alone), `unix`, `udp` and `inherited` (a TCP socket's number in the
-//! master); the options bear the names of the library's.
+//! `tcp`, `any` (a port alone), `unix`, `udp`, `inherited` (a TCP socket's number in the
+//! master) and `hasty` (TCP, but a connection has one answer only, and is closed just when its
+//! client asks again); the options bear the names of the library's.
 
 use std::io;
 use std::rc::Rc;
 
 use maitred_worker::http::{Request, Response, Server};
 use maitred_worker::{BindUdp, Listen, Listener, UdpSocket, Worker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::task::spawn_local;
 
 /// What was bound.
 pub(crate) enum Place {
     Tcp(Listener),
     Unix(Listener<UnixStream>),
     Udp(UdpSocket),
+    Hasty(Listener),
 }
 
 /// What was bound, and what is known of it.
@@ -48,6 +52,14 @@ pub(crate) async fn open(wish: &str) -> io::Result<Found> {
             })
         }
         "udp" => udp(address, options).await,
+        "hasty" => {
+            let listener = with(Listen::from(address), options)?.open().await?;
+            Ok(Found {
+                address: listener.local_addr()?.to_string(),
+                data: None,
+                place: Place::Hasty(listener),
+            })
+        }
         _ => Err(nonsense(wish)),
     }
 }
@@ -113,6 +125,7 @@ pub(crate) async fn serve(place: Place, worker: Worker) -> io::Result<()> {
         Place::Tcp(listener) => Server::new(answer).serve(listener).await,
         Place::Unix(listener) => Server::new(answer).serve(listener).await,
         Place::Udp(socket) => echo(&socket, worker).await,
+        Place::Hasty(listener) => close_in_haste(&listener, worker).await,
     }
 }
 
@@ -122,5 +135,26 @@ async fn echo(socket: &UdpSocket, worker: Worker) -> io::Result<()> {
         let (len, sender) = socket.recv_from(&mut datagram).await?;
         let answer = [&datagram[..len], b" ", worker.id().0.to_string().as_bytes()].concat();
         socket.send_to(&answer, sender).await?;
+    }
+}
+
+/// Plays a server whose idle timeout always ends in the worst moment: a client's second
+/// request on a connection is on its way when that is closed.
+async fn close_in_haste(listener: &Listener, worker: Worker) -> io::Result<()> {
+    let id = worker.id().0;
+    let answer = format!("HTTP/1.1 200 OK\r\nx-worker-id: {id}\r\ncontent-length: 0\r\n\r\n");
+    let answer: Rc<str> = answer.into();
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let answer = Rc::clone(&answer);
+        spawn_local(async move {
+            // The small requests of a test come whole.
+            let read = stream.read(&mut [0; 1024]).await;
+            if read.is_ok_and(|length| length > 0)
+                && stream.write_all(answer.as_bytes()).await.is_ok()
+            {
+                stream.readable().await.unwrap_or_default();
+            }
+        });
     }
 }
