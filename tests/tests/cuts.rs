@@ -99,3 +99,27 @@ fn assert_cut_and_said(cluster: &TestCluster, lines: &[String]) {
         .sum();
     assert_eq!(told, SOCKETS, "{said}");
 }
+
+#[test]
+fn a_restart_says_only_what_it_has_cut_itself() {
+    let worker = program("upgrading_worker");
+    let run = ["--drain-timeout", "2s", "-i", "2", worker.to_str().unwrap()];
+    let cluster = Launch::run(run).ready();
+    let address = cluster.address();
+    // In turn, so that each worker has some.
+    let mut sockets: Vec<Client> = (0..4).map(|_| held(address, "/socket")).collect();
+    for socket in &mut sockets {
+        assert_eq!(socket.head().unwrap().status, 101);
+    }
+    // Of the two that are cut meanwhile, one leaves since fewer are wanted.
+    cluster.obey(&["scale", "1"]);
+    let restart = cluster.command(&["restart"]);
+    let said = restart.log.lines().join("\n");
+    assert_eq!(restart.code, Some(1), "{said}");
+    assert!(
+        said.contains("1 worker restarted; 1 of them passed"),
+        "{said}"
+    );
+    cluster.log().wait_count("cut_at_deadline", 2);
+    cluster.stop();
+}

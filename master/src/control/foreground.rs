@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maitred::{
     Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish, SlotId,
-    SlotStatus, Snapshot,
+    SlotStatus, Snapshot, WorkerId,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -64,7 +64,7 @@ impl Foreground {
     }
 
     async fn reset(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let workers = self.count(whom).await?;
+        let workers = self.staff(whom).await?.meant;
         self.cluster.reset(slot(whom)).await.map_err(ended)?;
         Ok(self.row(whom, workers, &[]))
     }
@@ -88,7 +88,11 @@ impl Foreground {
 
     /// Restarts, and waits until all listen or one has failed.
     async fn restart(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let workers = self.count_wanted(whom).await?;
+        let Staff {
+            wanted: workers,
+            bystanders,
+            ..
+        } = self.staff(whom).await?;
         if let (0, Some(slot)) = (workers, whom.slot) {
             let message = format!("the worker of slot {slot} leaves, and none is to follow it");
             return Err(Refusal::new(Kind::NoSuchWorker, message));
@@ -105,8 +109,8 @@ impl Foreground {
                 if is_failure {
                     return Err(Refusal::new(Kind::Failed, format!("restart: {event}")));
                 }
-                if let Event::CutAtDeadline { cut, .. } = event {
-                    cuts.push(cut);
+                if let Event::CutAtDeadline { worker, cut, .. } = event {
+                    cuts.extend((!bystanders.contains(&worker)).then_some(cut));
                 } else if matches!(event, Event::Ready { .. }) {
                     return Ok(());
                 }
@@ -123,7 +127,11 @@ impl Foreground {
             let wrong = "one worker cannot be stopped alone; use scale, or stop its app";
             return Err(Refusal::new(Kind::BadRequest, wrong));
         }
-        let workers = self.count(whom).await?;
+        let Staff {
+            meant: workers,
+            bystanders,
+            ..
+        } = self.staff(whom).await?;
         let mut events = self.cluster.events();
         // It ends with its last worker, unless it is to stay: either is what was asked for.
         self.was_killed
@@ -131,8 +139,8 @@ impl Foreground {
         self.cluster.stop().await.unwrap_or_default();
         let mut cuts = Vec::new();
         while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
-            if let Event::CutAtDeadline { cut, .. } = event {
-                cuts.push(cut);
+            if let Event::CutAtDeadline { worker, cut, .. } = event {
+                cuts.extend((!bystanders.contains(&worker)).then_some(cut));
             }
         }
         Ok(self.row(whom, workers, &cuts))
@@ -145,26 +153,9 @@ impl Foreground {
         leaving.saturating_add(limits.listen_timeout)
     }
 
-    /// Counts the slots that are meant.
-    async fn count(&self, whom: &Whom) -> Result<u32, Refusal> {
-        self.count_if(whom, |_| true).await
-    }
-
-    /// Counts those of them in which a worker is wanted.
-    async fn count_wanted(&self, whom: &Whom) -> Result<u32, Refusal> {
-        self.count_if(whom, |slot| slot.is_wanted).await
-    }
-
-    async fn count_if(
-        &self,
-        whom: &Whom,
-        counts: impl Fn(&SlotStatus) -> bool,
-    ) -> Result<u32, Refusal> {
+    async fn staff(&self, whom: &Whom) -> Result<Staff, Refusal> {
         let slots = self.cluster.describe().await.map_err(ended)?;
-        let slots = slots.iter().filter(|slot| counts(slot));
-        let slots: BTreeSet<u32> = slots.map(|slot| slot.slot.0).collect();
-        let meant = |slot: &&u32| whom.slot.is_none_or(|only| only == **slot);
-        Ok(u32::try_from(slots.iter().filter(meant).count()).unwrap_or(u32::MAX))
+        Ok(Staff::of(&slots, whom.slot))
     }
 
     fn row(&self, whom: &Whom, workers: u32, cuts: &[Cut]) -> ChangedRow {
@@ -175,6 +166,39 @@ impl Foreground {
             workers,
             cut: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
             what_was_cut: cuts.iter().map(in_words).collect(),
+        }
+    }
+}
+
+/// Who is there when something is asked of an app, or of the worker in one slot.
+#[derive(Debug, PartialEq, Eq)]
+struct Staff {
+    /// Slots that are meant.
+    meant: u32,
+    /// Those of them whose worker, once gone, is followed by another.
+    wanted: u32,
+    /// Workers that it is not about: in other slots, or on their way out already. What is cut
+    /// of them is for whoever sent them away to tell.
+    bystanders: BTreeSet<WorkerId>,
+}
+
+impl Staff {
+    fn of(rows: &[SlotStatus], slot: Option<u32>) -> Self {
+        let is_meant = |row: &&SlotStatus| slot.is_none_or(|only| only == row.slot.0);
+        let count = |rows: &mut dyn Iterator<Item = &SlotStatus>| {
+            let slots: BTreeSet<SlotId> = rows.map(|row| row.slot).collect();
+            u32::try_from(slots.len()).unwrap_or(u32::MAX)
+        };
+        let leaves = |row: &SlotStatus| row.status.is_some_and(|is| is.state.is_leaving());
+        let is_bystander = |row: &&SlotStatus| !is_meant(row) || leaves(row);
+        Self {
+            meant: count(&mut rows.iter().filter(is_meant)),
+            wanted: count(&mut rows.iter().filter(is_meant).filter(|row| row.is_wanted)),
+            bystanders: rows
+                .iter()
+                .filter(is_bystander)
+                .filter_map(|row| row.worker)
+                .collect(),
         }
     }
 }

@@ -12,4 +12,5 @@ mod hostile;
 mod listeners;
 mod messages;
 mod puppet;
+mod reloads;
 mod stage;

@@ -99,6 +99,13 @@ impl Stage {
         worker
     }
 
+    /// Waits until one more puppet, whoever wanted it, can be told things.
+    pub(crate) async fn newcomer(&mut self) -> Worker {
+        let online = self.until(|event| event.name() == "online").await;
+        let (id, _) = online.process().unwrap();
+        self.cluster.workers().await.unwrap()[&id].clone()
+    }
+
     /// Starts a puppet that listens; returns it with the address.
     pub(crate) async fn fork_listening(&mut self, on: &str) -> (Worker, SocketAddr) {
         let worker = self.fork().await;
