@@ -198,7 +198,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The shutdown began: no more workers are started, and what the backlog holds is served.
+    /// The shutdown began: what the backlog holds is served, and no more workers are started,
+    /// but for one in the place of the last that dies before that is done.
     ShuttingDown,
 }
 

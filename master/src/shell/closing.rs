@@ -77,11 +77,11 @@ impl Master {
     }
 
     /// Closes the servers and says so, once all backlogs are served and every connection has
-    /// found its worker, or when no worker is left that could serve them.
+    /// found its worker, or when no worker is left, nor coming, that could serve them.
     pub(super) fn check_closing(&mut self, now: Instant) {
         let Some(closing) = &self.closing else { return };
         let served = closing.left.is_empty() && self.dispatcher.held() == 0;
-        let hopeless = self.members.is_empty();
+        let hopeless = self.is_deserted();
         if closing.reported || !(served || hopeless) {
             return;
         }

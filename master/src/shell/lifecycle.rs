@@ -334,6 +334,11 @@ impl Master {
         self.check_departures(now);
     }
 
+    /// Returns whether nobody is there, nor going to be.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.members.is_empty() && !self.supervisor.expects_worker()
+    }
+
     /// Closes the listeners to which nobody will come back, so that clients are refused
     /// rather than hung: nobody is alive, and nobody is going to be started.
     ///
@@ -360,7 +365,7 @@ impl Master {
     }
 
     pub(super) fn check_departures(&mut self, now: Instant) {
-        if self.departures.is_empty() || !self.members.is_empty() {
+        if self.departures.is_empty() || !self.is_deserted() {
             return;
         }
         for server in self.servers.ids() {

@@ -1,5 +1,6 @@
 //! How workers, and the cluster, come to their ends.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use maitred::{ClusterError, Event, ExitStatus, Outcome, Settings, WorkerState};
@@ -210,6 +211,35 @@ fn a_worker_that_starts_in_a_shutdown_serves_what_waits() {
         };
         let (outcome, ()) = tokio::join!(cluster.shutdown(), serve);
         assert_eq!(outcome, Outcome::Done);
+    });
+}
+
+#[test]
+fn when_the_last_worker_dies_in_a_shutdown_another_serves_what_waits() {
+    play(|| async {
+        let mut stage = Stage::new(settings().window(1));
+        stage.cluster.scale(1).await.unwrap();
+        let first = stage.newcomer().await;
+        let address: SocketAddr = stage.ask(&first, ANY_PORT, "bound ").await.parse().unwrap();
+        stage.tell(&first, "hold").await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(call(address, "hello").await);
+        }
+        stage.heard(&first, "held").await;
+        let cluster = stage.cluster.clone();
+        let serve = async {
+            stage.until(|event| event.name() == "shutting_down").await;
+            stage.tell(&first, "exit 1").await;
+            let second = stage.newcomer().await;
+            stage.tell(&second, &format!("tcp {address}")).await;
+            for client in &mut clients {
+                assert_eq!(hear(client).await, "w2 heard hello");
+            }
+        };
+        let (outcome, ()) = tokio::join!(cluster.shutdown(), serve);
+        assert_eq!(outcome, Outcome::Done);
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
     });
 }
 

@@ -118,8 +118,9 @@ proptest! {
         house.tell(Fact::ShutdownAsked);
         let asked_at = house.now;
         // Each is forked, gets as far as SIGKILL in two rungs, and exits; and the servers. As
-        // long as these are open, one that does not answer is looked at nine times.
-        let steps_max = (4 + 9) * house.places.len() + 1;
+        // long as these are open, one that does not answer is looked at nine times. One more
+        // may have to follow the last, after a wait.
+        let steps_max = (4 + 9) * (house.places.len() + 1) + 2;
         let steps = house.play_to_the_end(&obeys, steps_max);
         prop_assert!(steps.is_some(), "{} workers left", house.places.len());
         prop_assert!(house.places.is_empty());

@@ -4,13 +4,19 @@
 //! closing a listener resets it; then it drains everybody. Both share one deadline, so that
 //! an operator's "30 seconds" means 30 seconds. A run that gives up (nothing comes up, or
 //! everything is errored) skips the first part: nobody is there to serve a backlog.
+//!
+//! If the last who could serve it dies in that first part, one more is started, lest what
+//! waits is lost by a death of which it knows nothing. Once there is nothing left that waits,
+//! nobody follows anybody.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::order::{Announcement, Order, Outcome};
+use super::record::Record;
 use super::reload_failure::ReloadFailure;
-use super::slot::Content;
+use super::restart::Verdict;
+use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;
 use crate::id::SlotId;
 
@@ -89,7 +95,8 @@ impl Phase {
 }
 
 impl Supervisor {
-    /// Somebody wants an end: no more spawns, then the backlogs, then the workers.
+    /// Somebody wants an end: no more spawns but to [relieve](Self::relieve) the last worker,
+    /// then the backlogs, then the workers.
     pub(super) fn shut_down(&mut self, now: Instant, orders: &mut Vec<Order>) {
         self.end(now, false, orders);
     }
@@ -134,7 +141,6 @@ impl Supervisor {
     /// Ends a foreground run that has no hope left.
     pub(super) fn give_up_if_hopeless(&mut self, now: Instant, orders: &mut Vec<Order>) {
         if let Some(outcome) = self.reason_to_give_up() {
-            self.cancel_backoffs();
             let deadline = now.checked_add(self.limits.drain_timeout);
             let ending = Ending {
                 deadline,
@@ -179,6 +185,7 @@ impl Supervisor {
     }
 
     fn leave(&mut self, now: Instant, ending: Ending, orders: &mut Vec<Order>) {
+        self.cancel_backoffs();
         let deadline = ending.deadline;
         self.phase = Phase::Leaving(ending);
         for record in self.workers.values_mut() {
@@ -194,9 +201,38 @@ impl Supervisor {
         }
     }
 
-    /// Gives the last order once nothing lives.
+    /// Has a worker that died followed by one more if backlogs are still being served, and
+    /// nobody is left or coming who could go on with that.
+    ///
+    /// Not one that never got ready: nothing says that its successor would. Nor one that
+    /// somebody wanted to end, unless it had to be killed: then it hung, perhaps.
+    pub(super) fn relieve(&mut self, now: Instant, dead: &Record, verdict: Verdict) {
+        let is_wish = dead.ended_by_master && !dead.is_killed;
+        let (Phase::ClosingServers(_), true, false, Verdict::RetryAfter(delay)) =
+            (&self.phase, dead.was_ready, is_wish, verdict)
+        else {
+            return;
+        };
+        let can_serve = |record: &Record| !record.state.is_leaving();
+        if self.workers.values().any(can_serve) || self.expects_worker() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(&dead.slot) {
+            let until = now.checked_add(delay);
+            slot.content = Content::Backoff { until };
+        }
+    }
+
+    /// Tells whether some slot is empty only until its wait is over.
+    #[must_use]
+    pub fn expects_worker(&self) -> bool {
+        let waits = |slot: &Slot| matches!(slot.content, Content::Backoff { .. });
+        self.slots.values().any(waits)
+    }
+
+    /// Gives the last order once nothing lives, nor is going to.
     pub(super) fn finish_if_alone(&mut self, now: Instant, orders: &mut Vec<Order>) {
-        if !self.workers.is_empty() {
+        if !self.workers.is_empty() || self.expects_worker() {
             return;
         }
         match std::mem::replace(&mut self.phase, Phase::Finished) {

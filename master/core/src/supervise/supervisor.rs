@@ -250,6 +250,7 @@ impl Supervisor {
         if self.leaves_a_gap(record.slot, worker) {
             let verdict = self.judge(now, &record, status);
             self.vacate(now, record.slot, verdict, orders);
+            self.relieve(now, &record, verdict);
         }
     }
 

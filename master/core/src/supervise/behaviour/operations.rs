@@ -241,13 +241,15 @@ fn the_last_word_counts() {
         (0, StopAsked, &[CloseServers]),
         (1, RestartAsked(None), &[]),
         (2, StopAsked, &[]),
-        (3, crashed(1), &[gone(1, 0), Announce(Resting)]),
+        (3, ServersClosed, &[drain(1)]),
+        (4, crashed(1), &[left(1, 0), Announce(Resting)]),
     ]);
     with_limits(1, STAYS).check(&[
         (0, StopAsked, &[CloseServers]),
         (1, RestartAsked(None), &[]),
         (2, ShutdownAsked, &[]),
-        (3, crashed(1), &[gone(1, 0), Finish(Outcome::Done)]),
+        (3, ServersClosed, &[drain(1)]),
+        (4, crashed(1), &[left(1, 0), Finish(Outcome::Done)]),
     ]);
 }
 

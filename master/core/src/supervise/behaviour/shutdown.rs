@@ -123,8 +123,81 @@ fn nobody_is_replaced_any_more() {
 }
 
 #[test]
-fn when_the_last_worker_dies_the_servers_are_not_waited_for() {
-    ready(1).check(&[
+fn when_the_last_worker_dies_one_more_serves_what_waits() {
+    ready(2).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, crashed(2), &[gone(2, 1)]),
+        (2, crashed(1), &[gone(1, 0), spawn(3, 0)]),
+        (3, spawned(3), &[]),
+        (4, listening(3), &[]),
+        (5, ServersClosed, &[drain(3)]),
+        (6, crashed(3), &[left(3, 0), Finish(Outcome::Done)]),
+    ]);
+}
+
+#[test]
+fn one_that_dies_again_and_again_is_followed_until_the_deadline_and_not_faster_than_ever() {
+    let mut scene = ready(1);
+    scene.check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, crashed(1), &[gone(1, 0), spawn(2, 0)]),
+        (2, listening(2), &[]),
+        (3, crashed(2), &[gone(2, 0), spawn(3, 0)]),
+        (4, listening(3), &[]),
+        (5, crashed(3), &[gone(3, 0)]),
+        (102, Tick, &[]),
+        (103, Tick, &[spawn(4, 0)]), // A hundred after the spawn before.
+        (104, listening(4), &[]),
+        (29_950, crashed(4), &[gone(4, 0), spawn(5, 0)]),
+        (29_960, listening(5), &[]),
+        (29_961, crashed(5), &[gone(5, 0), spawn(6, 0)]),
+        (29_962, listening(6), &[]),
+        (29_963, crashed(6), &[gone(6, 0)]),
+    ]);
+    // Its wait would be over after the deadline: that is the end.
+    scene.check(&[(30_000, Tick, &[Finish(Outcome::Done)])]);
+    assert_eq!(scene.slots(), [(0, SlotState::Stopped)]);
+}
+
+#[test]
+fn one_that_hangs_while_the_servers_close_is_followed_too() {
+    let limits = Limits {
+        heartbeat_timeout: Duration::from_secs(4),
+        ..LIMITS
+    };
+    let mut scene = started_in_foreground(1, limits);
+    scene.tell(0, Online(W[1]));
+    scene.tell(0, listening(1));
+    scene.tell(1, ShutdownAsked);
+    let log = scene.idle_until(9000);
+    assert!(
+        log.iter()
+            .any(|(_, orders)| orders.contains(&signal(1, SIGKILL))),
+        "{log:?}"
+    );
+    scene.check(&[(9001, crashed(1), &[gone(1, 0), spawn(2, 0)])]);
+}
+
+#[test]
+fn nobody_follows_who_was_wanted_to_end_or_never_came_up() {
+    let killed = [kill_asked(1, SIGKILL), crashed(1)];
+    let disconnected = [DisconnectAsked(W[1]), crashed(1)];
+    for [wish, end] in [killed, disconnected] {
+        let mut scene = ready(1);
+        scene.tell(0, ShutdownAsked);
+        scene.tell(1, wish);
+        let orders = scene.tell(2, end);
+        assert_eq!(orders.last(), Some(&Finish(Outcome::Done)), "{wish:?}");
+    }
+    started(1).check(&[
+        (0, ShutdownAsked, &[CloseServers]),
+        (1, crashed(1), &[gone(1, 0), Finish(Outcome::Done)]),
+    ]);
+    // A fork is its owner's to follow.
+    let mut scene = idle();
+    scene.tell(0, ForkAsked);
+    scene.tell(0, listening(1));
+    scene.check(&[
         (0, ShutdownAsked, &[CloseServers]),
         (1, crashed(1), &[gone(1, 0), Finish(Outcome::Done)]),
     ]);
