@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fastrand::Rng;
+use maitred::Moment;
 use tokio::sync::Notify;
 
 use super::answer::Asked;
-use super::clock::Moment;
 use super::options::{Length, Options, Think};
 use super::outcome::Outcome;
 use super::record::{End, Line, Recorder, Start};

@@ -21,7 +21,6 @@
 
 mod answer;
 mod client;
-mod clock;
 mod course;
 mod load;
 mod options;
@@ -50,6 +49,7 @@ use record::Recorder;
 use report::Report;
 
 pub(crate) use options::{CONNECTIONS_MAX, Length, Options, PIPELINING_MAX, Think};
+pub(crate) use outcome::Outcome;
 pub(crate) use target::Target;
 
 /// Descriptors beside connections: standard streams, the runtime's, the record, and some room.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a request, or a connection, ended. Nothing is ever tried again, so there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// A complete answer came, whatever its status.
     Ok,
     /// No connection came about.
@@ -45,6 +45,18 @@ impl Outcome {
             Self::ClosedBeforeAnswer => "Closed",
             Self::Timeout => "Timeout",
             Self::BadAnswer => "Bad answer",
+        }
+    }
+
+    /// Returns what a sentence says of such a request.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Ok => "was answered",
+            Self::Refused => "was refused",
+            Self::ResetBeforeAnswer => "was reset",
+            Self::ClosedBeforeAnswer => "was closed",
+            Self::Timeout => "had no answer in time",
+            Self::BadAnswer => "had no proper answer",
         }
     }
 }

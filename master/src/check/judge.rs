@@ -6,9 +6,10 @@ use maitred::{Moment, WorkerId};
 
 use super::findings::{Class, Findings};
 use super::join::Joined;
-use super::load::{Connection, Failure, Load, Outcome};
+use super::load::{Connection, Failure, Load};
 use super::master::{End, Life, Master};
 use super::{Demands, Doubt};
+use crate::bench::Outcome;
 
 /// Judges a load.
 pub(super) fn judge(load: &Load, master: &Master, joined: &Joined, demands: Demands) -> Findings {
@@ -245,8 +246,7 @@ impl Bench<'_> {
     }
 
     fn later(&self, moment: Moment) -> Moment {
-        let slack = u64::try_from(self.slack.as_nanos()).unwrap_or(u64::MAX);
-        Moment(moment.0.saturating_add(slack))
+        moment + self.slack
     }
 }
 
@@ -269,11 +269,11 @@ fn overlap(connection: &Connection, life: &Life) -> bool {
 
 /// Says when something was that the master noted, seen from a failure.
 fn between(failure: Moment, at: Moment) -> String {
-    let ms = |nanos: u64| nanos as f64 / 1e6;
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     if at <= failure {
-        format!("{:.3} ms before", ms(failure.0 - at.0))
+        format!("{:.3} ms before", ms(failure.since(at)))
     } else {
-        format!("{:.3} ms after", ms(at.0 - failure.0))
+        format!("{:.3} ms after", ms(at.since(failure)))
     }
 }
 
@@ -298,18 +298,5 @@ impl Examples {
             self.example = name(connection);
         }
         self.count += 1;
-    }
-}
-
-impl Outcome {
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::Ok => "was answered",
-            Self::Refused => "was refused",
-            Self::ResetBeforeAnswer => "was reset",
-            Self::ClosedBeforeAnswer => "was closed",
-            Self::Timeout => "had no answer in time",
-            Self::BadAnswer => "had no proper answer",
-        }
     }
 }

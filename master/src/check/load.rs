@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use maitred::{Moment, WorkerId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::lines::each_line;
 use super::{Doubt, Record};
+use crate::bench::Outcome;
 
 /// The load as its client saw it.
 #[derive(Debug, Default)]
@@ -53,24 +54,6 @@ pub(super) struct Failure {
     pub(super) reused: bool,
     /// An earlier answer had said that it would be the last.
     pub(super) announced: bool,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
-    /// A complete answer came.
-    Ok,
-    /// No connection came about.
-    Refused,
-    /// The connection was reset.
-    ResetBeforeAnswer,
-    /// The connection was closed.
-    ClosedBeforeAnswer,
-    /// Nothing came in time.
-    Timeout,
-    /// What came was no answer.
-    BadAnswer,
 }
 
 /// What every line has. The rest is read once it is known what it is.

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use maitred::Moment;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -16,7 +17,6 @@ use super::in_flight::{Asked, InFlight};
 use super::thinking::Thinking;
 use super::{Alarm, Dialled, Place, set};
 use crate::bench::answer::{BadAnswer, Head, Label, Parser};
-use crate::bench::clock::Moment;
 use crate::bench::load::Load;
 use crate::bench::outcome::Outcome;
 use crate::bench::record::{ConnectionLine, Line, RequestLine};

@@ -7,12 +7,12 @@ use std::os::fd::OwnedFd;
 use std::task::Poll;
 use std::time::Duration;
 
+use maitred::Moment;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::TcpStream;
 
 use super::{Alarm, set};
-use crate::bench::clock::Moment;
 use crate::bench::outcome::Outcome;
 
 /// Where and when a connection was begun.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::bench::clock::Moment;
+use maitred::Moment;
 
 /// A request without an answer, or with a part of it.
 #[derive(Debug, Clone, Copy)]

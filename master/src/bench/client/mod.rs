@@ -16,9 +16,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
+use maitred::Moment;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::clock::Moment;
 use super::load::Load;
 use super::record::{ConnectionLine, Line, RequestLine};
 use connection::Connection;

@@ -9,10 +9,10 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use maitred::Moment;
 use tokio::sync::futures::Notified;
 
 use super::{Alarm, set};
-use crate::bench::clock::Moment;
 use crate::bench::load::Load;
 
 /// What one client thinks. It goes on when the connection that it thinks on is closed.

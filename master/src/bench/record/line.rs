@@ -1,9 +1,9 @@
 //! What the lines of a record say.
 
+use maitred::Moment;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::answer::Label;
-use crate::bench::clock::Moment;
 use crate::bench::outcome::Outcome;
 
 /// One line.

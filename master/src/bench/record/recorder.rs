@@ -98,9 +98,10 @@ fn write_all(mut file: BufWriter<File>, batches: &Receiver<Vec<Line>>) -> io::Re
 
 #[cfg(test)]
 mod tests {
+    use maitred::Moment;
+
     use super::super::End;
     use super::*;
-    use crate::bench::clock::Moment;
 
     fn line(requests: u64) -> Line {
         Line::End(End {
