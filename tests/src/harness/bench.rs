@@ -12,7 +12,15 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Finished, Home, Launch, TestCluster, number, processes, program, wait_for};
+use super::{
+    Finished, Home, Launch, TestCluster, number, processes, program, wait_for, wait_within,
+};
+
+/// A million connections of a build without optimisation, on a machine that does other things.
+const CHECKED_WITHIN: Duration = Duration::from_secs(180);
+/// The longest load is one of 300,000 connections, of which a build without optimisation
+/// serves a thousand a second.
+const ENDS_WITHIN: Duration = Duration::from_secs(600);
 
 /// A load that runs.
 #[derive(Debug)]
@@ -97,8 +105,9 @@ impl Bench {
     /// If there are no figures then.
     #[must_use]
     pub fn finish(mut self) -> Record {
-        // Its own duration and timeout bound it.
-        self.client.wait().expect("the load is a child");
+        wait_within(ENDS_WITHIN, "the end of the load", || {
+            self.client.try_wait().expect("the load is a child")
+        });
         let figures = File::open(self.home.join("figures")).expect("the load wrote figures");
         let figures = serde_json::from_reader(figures).expect("the figures are JSON");
         let home = std::mem::replace(&mut self.home, Home::new());
@@ -137,6 +146,17 @@ impl Record {
         Duration::from_nanos(lasted.max().expect("there were connections"))
     }
 
+    /// Returns within how many milliseconds 99 of 100 requests were answered.
+    ///
+    /// # Panics
+    ///
+    /// If the figures do not say.
+    #[must_use]
+    pub fn p99(&self) -> f64 {
+        let p99 = self.figures["latency_ms"]["p99"].as_f64();
+        p99.expect("the load tells its latencies")
+    }
+
     /// Asserts that no connection was lost but those whose worker died, and that there were
     /// at least so many; returns what the checker found.
     ///
@@ -153,7 +173,7 @@ impl Record {
             &self.path(),
             &master.home.join(super::cluster::RECORD),
         ];
-        let checked = Launch::new(words).finish();
+        let checked = Launch::new(words).finish_within(CHECKED_WITHIN);
         let story = checked.log.story();
         assert_eq!(checked.code, Some(0), "{story}");
         let lines = checked.log.lines();

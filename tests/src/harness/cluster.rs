@@ -7,11 +7,15 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use maitred::WorkerId;
 use rustix::process::Signal;
 
-use super::{Home, Log, number, processes, program, text, wait_for, wait_until, worker};
+use super::ledger::Ledger;
+use super::{
+    DEADLINE, Home, Log, number, processes, program, text, wait_until, wait_within, worker,
+};
 
 /// Where all events are written of a cluster that is recorded, in its directory.
 pub(super) const RECORD: &str = "events";
@@ -144,6 +148,16 @@ impl Launch {
     #[must_use]
     pub fn finish(self) -> Finished {
         self.start().finish()
+    }
+
+    /// Runs what takes its time to its end.
+    ///
+    /// # Panics
+    ///
+    /// As [`finish`](Self::finish).
+    #[must_use]
+    pub fn finish_within(self, deadline: Duration) -> Finished {
+        self.start().finish_within(deadline)
     }
 }
 
@@ -312,7 +326,8 @@ impl TestCluster {
     }
 
     /// Asks the master to end, and asserts that it does so in good order: every descriptor
-    /// that came with the load is gone before, exit code 0, and nothing left after.
+    /// that came with the load is gone before, every dead child is reaped, exit code 0, and
+    /// nothing left after.
     ///
     /// # Panics
     ///
@@ -324,21 +339,36 @@ impl TestCluster {
                 processes::descriptors(self.pid()) == Some(descriptors)
             });
         }
+        wait_until("no dead child of the master that it has not reaped", || {
+            let mut children = processes::children(self.pid()).into_iter();
+            !children.any(|child| processes::state(child) == Some('Z'))
+        });
         self.signal(Signal::TERM);
         let finished = self.finish();
         assert_eq!(finished.code, Some(0), "{}", finished.log.story());
         finished
     }
 
-    /// Waits until the master has ended by itself, and asserts that nothing is left.
+    /// Waits until the master has ended by itself, and asserts that nothing is left, and that
+    /// what it said of its connections adds up.
     ///
     /// # Panics
     ///
-    /// If it does not end, or leaves a process behind.
+    /// If it does not end, leaves a process behind, or tells of what cannot be.
     #[must_use]
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        self.finish_within(DEADLINE)
+    }
+
+    /// As [`finish`](Self::finish), for what takes its time.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[must_use]
+    pub fn finish_within(mut self, deadline: Duration) -> Finished {
         let log = self.log.clone();
-        let status = wait_for("the end of the master", || {
+        let status = wait_within(deadline, "the end of the master", || {
             self.master
                 .try_wait()
                 .expect("the master is this process's child")
@@ -347,6 +377,8 @@ impl TestCluster {
         for reader in self.readers.drain(..) {
             reader.join().expect("reading lines does not panic");
         }
+        let told = Ledger::of(&self.home.join(RECORD), &log);
+        told.assert_sound(status.success());
         let home = std::mem::replace(&mut self.home, Home::new());
         Finished {
             code: status.code(),

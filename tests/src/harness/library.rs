@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use maitred::{Cluster, Event, Outcome, Settings, Worker};
+use maitred::{Cluster, ConnectionRecord, Event, Outcome, Settings, Snapshot, Worker};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::ledger::Ledger;
 use super::{Home, Log, processes, program, text, wait_until};
 
 /// One at a time: descriptors are counted for the whole process.
@@ -25,6 +26,7 @@ pub struct LibraryCluster {
     runtime: Option<Runtime>,
     log: Log,
     writer: Option<JoinHandle<()>>,
+    record: ConnectionRecord,
     home: Home,
     descriptors: usize,
     _alone: MutexGuard<'static, ()>,
@@ -54,14 +56,16 @@ impl LibraryCluster {
         let home = Home::new();
         let (runtime, log) = (runtime(), Log::new(1));
         let (name, value) = home.mark();
-        let settings = settings(&home).env(name, value);
+        let settings = settings(&home).env(name, value).record_connections();
         let cluster = Cluster::setup_primary(settings).expect("these settings are good");
+        let record = cluster.connection_record();
         let writer = runtime.spawn(write_down(cluster.events(), log.clone()));
         Self {
             cluster: Some(cluster),
             runtime: Some(runtime),
             log,
             writer: Some(writer),
+            record: record.expect("it was asked for"),
             home,
             descriptors,
             _alone: alone,
@@ -229,17 +233,44 @@ impl LibraryCluster {
     ///
     /// If it ends in another way, or something is left.
     pub fn stop_as(mut self, expected: &Outcome) {
+        self.assert_counts_join();
         let outcome = self.wait(self.cluster().shutdown());
         let writer = self.writer.take().expect("the cluster ends once");
         self.wait(writer)
             .expect("the events are written down to the last");
         assert_eq!(&outcome, expected, "{}", self.log.story());
+        self.assert_steps_add_up(expected == &Outcome::Done);
         self.close();
         processes::assert_none_left(&self.home);
         let descriptors = self.descriptors;
         wait_until("as few descriptors as before the cluster", || {
             processes::own_descriptors() <= descriptors
         });
+    }
+
+    /// Asserts that what came in is what went out and what is held, at this very moment.
+    fn assert_counts_join(&self) {
+        let snapshot = self.wait(self.cluster().snapshot());
+        let Snapshot {
+            servers, totals, ..
+        } = snapshot.expect("the master lives");
+        let held = servers
+            .iter()
+            .map(|server| server.pending + server.in_flight);
+        let held = held.sum::<usize>() as u64;
+        let joined = totals.acked + totals.refused + held;
+        assert_eq!(totals.accepted, joined, "{totals:?}, and {held} held");
+    }
+
+    /// Asserts that what the master recorded of each connection can be true.
+    fn assert_steps_add_up(&mut self, has_ended_well: bool) {
+        assert_eq!(self.record.dropped(), 0, "there was room for all steps");
+        while let Some(step) = self.record.try_next() {
+            let step = serde_json::to_value(step).expect("a step can be written as JSON");
+            self.log.push_step(step);
+        }
+        let told = Ledger::of(&self.home.join("no record"), &self.log);
+        told.assert_sound(has_ended_well);
     }
 
     fn close(&mut self) {

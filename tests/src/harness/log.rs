@@ -51,11 +51,15 @@ impl Log {
         self.shared.1.notify_all();
     }
 
+    /// Adds a step of a connection. Nobody is woken, for who waits reads all events again.
+    pub fn push_step(&self, step: Value) {
+        self.said().steps.push(step);
+    }
+
     /// Adds a line of output: an event, if it is one.
     pub fn push_line(&self, line: &str) {
         match serde_json::from_str::<Value>(line) {
-            // Nobody is woken, for who waits reads all events again each time.
-            Ok(event) if event.get("connection").is_some() => self.said().steps.push(event),
+            Ok(event) if event.get("connection").is_some() => self.push_step(event),
             Ok(event) if event.get("event").is_some() => self.push(event),
             _ => {
                 self.said().lines.push(line.to_owned());
@@ -82,6 +86,12 @@ impl Log {
         let said = self.said();
         let is_it = |event: &&Value| event["event"] == name;
         said.steps.iter().filter(is_it).cloned().collect()
+    }
+
+    /// Returns all steps that the master recorded of connections, first to last.
+    #[must_use]
+    pub fn all_steps(&self) -> Vec<Value> {
+        self.said().steps.clone()
     }
 
     /// Returns the names of all events that concern a worker, first to last.

@@ -7,12 +7,15 @@
 //!
 //! Each cluster has a mark in its environment that all its offspring inherit, so that after
 //! the end whatever still runs is found, whoever its parent is by then. The end of every
-//! cluster also compares descriptors with the beginning.
+//! cluster also compares descriptors with the beginning, looks for children that nobody has
+//! reaped, and asks whether what the master said of its connections adds up (`ledger`).
 
 mod bench;
 pub mod client;
 mod cluster;
 mod home;
+mod ledger;
+mod length;
 mod library;
 mod load;
 mod log;
@@ -26,12 +29,13 @@ use std::time::Duration;
 pub use bench::{Bench, Record};
 pub use cluster::{Finished, Launch, TestCluster};
 pub use home::Home;
+pub use length::{Progress, is_long, short_or_long, tell};
 pub use library::LibraryCluster;
 pub use load::Load;
 pub use log::{Log, address, number, text, worker};
 pub use programs::{Changing, program};
 pub use strace::Strace;
-pub use wait::{Beat, wait_for, wait_until};
+pub use wait::{Beat, wait_for, wait_until, wait_within};
 
 /// How long anything may take that a test waits for, before it counts as never.
 ///

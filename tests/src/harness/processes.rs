@@ -92,12 +92,6 @@ pub fn processor_time(pid: u32) -> Duration {
     Duration::from_secs(used) / u32::try_from(clock_ticks_per_second()).expect("it is 100")
 }
 
-/// Returns how long a process has had a processor, in hundredths of a second.
-#[must_use]
-pub fn processor_ticks(pid: u32) -> Option<u64> {
-    Some(stat(pid)?.ticks)
-}
-
 struct Stat {
     state: char,
     parent: u32,

@@ -10,25 +10,30 @@ use super::Home;
 /// Returns the path of a program of this workspace: `maitred`, `test_worker` …
 ///
 /// Cargo puts them beside the folder in which the running test lies. It builds this package's
-/// own programs before its tests, but those of other packages only when it is told to.
+/// own programs before its tests, but those of other packages only when it is told to. Others
+/// than those, such as the optimised ones of `tests/run --long`, are named by `MAITRED_PROGRAMS`.
 ///
 /// # Panics
 ///
 /// If it was not built, with the command that does.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a running program has a path");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in target/*/deps");
-    let program = folder.join(name);
+    let program = folder().join(name);
     assert!(
         program.is_file(),
         "{} is missing: run `cargo build --workspace --all-targets` first",
         program.display()
     );
     program
+}
+
+fn folder() -> PathBuf {
+    if let Some(named) = env::var_os("MAITRED_PROGRAMS") {
+        return named.into();
+    }
+    let test = env::current_exe().expect("a running program has a path");
+    let folder = test.ancestors().nth(2);
+    folder.expect("a test lies in target/*/deps").to_owned()
 }
 
 /// A program that is replaced while workers of it run: a script that is another one each time.

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::DEADLINE;
+use super::length::Waiting;
 
 /// How long to leave the processor to what is waited for: short beside a process's start.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
@@ -13,12 +14,22 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// # Panics
 ///
 /// At the deadline, naming `what` never came about.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, look)
+}
+
+/// As [`wait_for`], for what may take longer or less long than anything else.
+///
+/// # Panics
+///
+/// As there.
+pub fn wait_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let (until, mut progress) = (Instant::now() + deadline, Waiting::new());
     loop {
         if let Some(found) = look() {
             return found;
         }
+        progress.tell(what);
         assert!(Instant::now() < until, "never came about: {what}");
         pause();
     }
