@@ -66,13 +66,44 @@ fn a_worker_that_acks_what_it_was_never_handed_is_killed() {
 }
 
 #[test]
-fn a_worker_that_does_not_greet_is_killed() {
+fn a_worker_that_acks_before_it_is_handed_anything_is_killed() {
+    assert_killed_before_any_connection("ack-early");
+}
+
+#[test]
+fn a_worker_that_acks_what_another_was_handed_is_killed_and_takes_nothing_from_it() {
     let cluster = LibraryCluster::start();
-    let rude = cluster.fork("hostile_worker", &["rude"]);
-    let (honest, address) = cluster.fork_listening("hostile_worker", &["honest"]);
+    let fork = |mode| cluster.fork_listening("hostile_worker", &[mode]);
+    let [(silent, address), (liar, _), (honest, _)] =
+        ["never-ack", "ack-others", "honest"].map(fork);
+    let ask = || thread::spawn(move || client::get(address, "/").unwrap());
+    let first = ask();
+    wait_until("a connection in flight to the silent one", || {
+        standing_of(&silent, &cluster).in_flight == 1
+    });
+    assert_eq!(client::get(address, "/").unwrap().worker(), honest.id());
+    let breached = cluster.log().wait("breached", |_| true);
+    assert_eq!(breached["worker"], liar.id().0);
+    // What the other was handed is still its own, un-acked, and is not lost with it.
+    assert_eq!(standing_of(&silent, &cluster).in_flight, 1);
+    cluster.wait(silent.kill(9));
+    assert_eq!(first.join().unwrap().worker(), honest.id());
+    cluster.stop();
+}
+
+#[test]
+fn a_worker_that_does_not_greet_is_killed() {
+    assert_killed_before_any_connection("rude");
+}
+
+/// Asserts that who breaks the protocol by itself is killed, and the next one serves.
+fn assert_killed_before_any_connection(mode: &str) {
+    let cluster = LibraryCluster::start();
+    let rude = cluster.fork("hostile_worker", &[mode]);
     let breached = cluster.log().wait("breached", |_| true);
     assert_eq!(breached["worker"], rude.id().0);
     assert_eq!(cluster.exit(&rude)["signal"], 9);
+    let (honest, address) = cluster.fork_listening("hostile_worker", &["honest"]);
     assert_serves(&honest, address);
     cluster.stop();
 }

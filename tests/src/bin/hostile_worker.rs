@@ -49,6 +49,10 @@ async fn work(mode: &str, address: SocketAddr) -> Result<()> {
     end.hello()?;
     let worker = welcome(&mut inbox).await?;
     listen(&end, &mut inbox, address).await?;
+    if mode == "ack-early" {
+        // Of whatever will be handed out first, before anything was.
+        end.ack(HandoffId(1))?;
+    }
     let mut misbehaves = true;
     loop {
         let frame = inbox.receive().await?;
@@ -131,7 +135,9 @@ async fn misbehave(mode: &str, end: &WorkerEnd, guest: &Guest) -> Result<bool> {
             end.ack(guest.handoff)?;
             end.ack(guest.handoff)?;
         }
-        "never-ack" => {}
+        // The last one before, which is somebody else's.
+        "ack-others" => end.ack(HandoffId(guest.handoff.0 - 1))?,
+        "never-ack" | "ack-early" => {}
         "die-unacked" => exit(7),
         "die-acked" => {
             end.ack(guest.handoff)?;
