@@ -9,7 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maitred_tests::harness::client::get;
-use maitred_tests::harness::{Launch, TestCluster, program, wait_until};
+use maitred_tests::harness::{
+    DEADLINE, Launch, Progress, TestCluster, is_long, processes, program, short_or_long, tell,
+    wait_until, wait_within,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -101,7 +104,11 @@ fn what_is_not_there_has_an_exit_code_of_its_own() {
 #[test]
 fn a_second_master_is_refused_and_the_first_serves_on() {
     let cluster = TestCluster::demo(1);
+    let began = Instant::now();
     let said = refusal(&cluster, &["run", "--listen", "127.0.0.1:0"], 2);
+    let took = began.elapsed();
+    tell(&format!("it was refused after {took:?}"));
+    assert!(!is_long() || took <= Duration::from_secs(1), "{took:?}");
     assert!(said.contains(&format!("(pid {})", cluster.pid())), "{said}");
     assert!(said.contains("MAITRED_HOME="), "{said}");
     get(cluster.address(), "/").unwrap();
@@ -111,8 +118,22 @@ fn a_second_master_is_refused_and_the_first_serves_on() {
 
 #[test]
 fn after_a_killed_master_the_next_can_start_at_once() {
+    let times = short_or_long(2, 20);
+    let mut progress = Progress::of("masters killed", times);
+    for number in 0..times {
+        kill_and_start_the_next(number % 2 == 1);
+        progress.step();
+    }
+}
+
+/// Kills a master, idle or under load, and starts another one in its place.
+fn kill_and_start_the_next(is_busy: bool) {
+    let left_within = short_or_long(DEADLINE, Duration::from_secs(1));
     let cluster = TestCluster::demo(2);
+    let load = ["-c", "16", "--close", "-d", "1h", "-t", "1s"];
+    let load = is_busy.then(|| cluster.bench("/", &load));
     cluster.signal(Signal::KILL);
+    let killed = Instant::now();
     // Its workers may still be serving what they held.
     let arguments = [
         "run",
@@ -128,6 +149,15 @@ fn after_a_killed_master_the_next_can_start_at_once() {
     });
     let next = cluster.maitred(&arguments).ready();
     assert_eq!(answer(&cluster, &["ping"])["pid"], next.pid());
+    wait_within(left_within, "the end of all its workers", || {
+        let left = processes::of(cluster.home());
+        left.is_empty().then_some(())
+    });
+    tell(&format!(
+        "no worker is left, at the latest after {:?}",
+        killed.elapsed()
+    ));
+    drop(load);
     assert_eq!(cluster.finish().code, None);
     next.stop();
 }
