@@ -34,6 +34,11 @@ mod cluster;
 mod event;
 mod events;
 mod operation;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the shell does not start Node workers yet")
+)]
+mod preload;
 mod record;
 mod settings;
 mod shell;
