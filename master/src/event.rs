@@ -80,7 +80,7 @@ pub enum Event {
         /// The system's words.
         reason: String,
     },
-    /// All first workers listen.
+    /// All first workers are ready: they listen, or have said so where that is awaited.
     Ready {
         /// How many there are.
         workers: usize,

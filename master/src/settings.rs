@@ -80,6 +80,9 @@ pub struct Settings {
     pub keepalive_grace: Option<Duration>,
     /// Deadlines and backoffs of the workers' processes. Only the first setup's counts.
     pub limits: Option<Limits>,
+    /// Whether a worker is ready only once it says so; default: what `limits` says, which is
+    /// no. Only the first setup's counts.
+    pub wait_ready: Option<bool>,
     /// Listening sockets of this process that workers may ask for by number.
     pub inherited: Vec<RawFd>,
     /// A file that every fact and order of the dispatcher is written to, for
@@ -158,6 +161,18 @@ impl Settings {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
+        self
+    }
+
+    /// Sets whether a worker is ready only once its program says so, by the message `"ready"`,
+    /// and not when it listens. It counts for the start, and for every worker that follows
+    /// another; on a reload the new one must also listen wherever the old one does.
+    ///
+    /// It is handed connections from its first listen on, ready or not: who must not be asked
+    /// yet should not listen yet.
+    #[must_use]
+    pub fn wait_ready(mut self, waits: bool) -> Self {
+        self.wait_ready = Some(waits);
         self
     }
 

@@ -34,7 +34,11 @@ pub(super) struct PatienceArguments {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     max_boot_failures: Option<u32>,
 
-    /// How long a new worker may take to listen, during a reload [default: 3s]
+    /// A worker is ready when it sends the message "ready", and not when it listens
+    #[arg(long)]
+    wait_ready: bool,
+
+    /// How long a new worker may take to be ready, during a reload [default: 3s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     listen_timeout: Option<Duration>,
 
@@ -70,6 +74,7 @@ impl PatienceArguments {
             backoff_initial: self.backoff_initial.unwrap_or(default.backoff_initial),
             backoff_max: self.backoff_max.unwrap_or(default.backoff_max),
             max_boot_failures: self.max_boot_failures.unwrap_or(default.max_boot_failures),
+            wait_ready: self.wait_ready,
             listen_timeout: self.listen_timeout.unwrap_or(default.listen_timeout),
             ack_timeout: self.ack_timeout.unwrap_or(default.ack_timeout),
             heartbeat_timeout: self.heartbeat_timeout.unwrap_or(default.heartbeat_timeout),

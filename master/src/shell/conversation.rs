@@ -27,6 +27,9 @@ const EARLY_MAX: usize = 256;
 /// room for handoffs and answers.
 const USER_BACKLOG_MAX: usize = 256;
 
+/// What a program says that is ready, where that is awaited: the same word as for pm2.
+const READY: &str = "\"ready\"";
+
 impl Master {
     /// Hears one message. Messages of a worker that is unknown by now are dropped; of one
     /// that is being killed for a breach only answers count, for they say what it holds.
@@ -53,7 +56,7 @@ impl Master {
             }
             WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
             WorkerToMaster::ExitedAfterDisconnect => self.leaves(now, worker),
-            WorkerToMaster::User(message) => self.user_message(worker, message),
+            WorkerToMaster::User(message) => self.user_message(now, worker, message),
             WorkerToMaster::Pong { .. } => self.supervise(now, Fact::Answered(worker)),
             WorkerToMaster::Statistics(statistics) => {
                 if let Some(member) = self.members.get(&worker) {
@@ -228,9 +231,13 @@ impl Master {
         self.tell(now, worker, MasterToWorker::ExitedAfterDisconnectAck);
     }
 
-    fn user_message(&self, worker: WorkerId, message: UserMessage) {
+    fn user_message(&mut self, now: Instant, worker: WorkerId, message: UserMessage) {
         let pid = self.pid_of(worker);
+        let is_ready = message.json.trim_ascii() == READY;
         self.outlets.announcer.pass_on(worker, pid, message);
+        if is_ready {
+            self.supervise(now, Fact::SaidReady(worker));
+        }
     }
 
     /// Tells a worker something, once it can be told.

@@ -86,7 +86,7 @@ impl Master {
         };
         self.announce(match announcement {
             Announcement::Ready => Event::Ready {
-                workers: self.listening(),
+                workers: self.ready(),
             },
             // Said by `exited`, which knows the process.
             Announcement::Exited { .. } => return,
@@ -119,10 +119,9 @@ impl Master {
         });
     }
 
-    fn listening(&self) -> usize {
-        let listens =
-            |worker: &&WorkerId| self.supervisor.state(**worker) == Some(WorkerState::Listening);
-        self.members.keys().filter(listens).count()
+    fn ready(&self) -> usize {
+        let workers = self.supervisor.workers();
+        workers.filter(|(_, record)| record.is_ready()).count()
     }
 
     fn spawn(&mut self, now: Instant, worker: WorkerId, (slot, generation): (SlotId, Generation)) {

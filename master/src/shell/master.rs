@@ -128,7 +128,8 @@ impl Member {
 
 impl Master {
     pub(crate) fn new(settings: Settings, outlets: Outlets, foreground: bool) -> Self {
-        let limits = settings.limits.unwrap_or_default();
+        let mut limits = settings.limits.unwrap_or_default();
+        limits.wait_ready = settings.wait_ready.unwrap_or(limits.wait_ready);
         Self {
             settings,
             dispatcher: Dispatcher::new(),

@@ -8,6 +8,7 @@ mod errored;
 mod hang;
 mod leaving;
 mod operations;
+mod readiness;
 mod reload;
 mod reload_failure;
 mod restart;
@@ -56,6 +57,7 @@ const LIMITS: Limits = Limits {
     backoff_initial: Duration::from_millis(100),
     backoff_max: Duration::from_millis(300),
     max_boot_failures: 4,
+    wait_ready: false,
     listen_timeout: Duration::from_secs(3),
     ack_timeout: Duration::ZERO,
     heartbeat_timeout: Duration::ZERO,

@@ -39,7 +39,7 @@ pub enum Fact {
     },
     /// A worker reads its channel.
     Online(WorkerId),
-    /// A worker listens on a server. With the first it is *ready*.
+    /// A worker listens on a server. With the first it is *ready*, unless its word is awaited.
     Listening {
         /// The worker that now listens.
         worker: WorkerId,
@@ -53,6 +53,9 @@ pub enum Fact {
         /// Where it does not listen any more.
         server: ServerId,
     },
+    /// A worker's program says that it is ready: pm2's `process.send('ready')`. Changes
+    /// nothing unless [`Limits::wait_ready`](super::Limits::wait_ready) has it awaited.
+    SaidReady(WorkerId),
     /// A worker has answered a ping.
     Answered(WorkerId),
     /// The shell has looked at a worker that owes acks.

@@ -240,11 +240,11 @@ proptest! {
                 prop_assert!(house.wanted > 0);
                 for (id, slot) in house.supervisor.wanted_slots() {
                     let worker = slot.worker();
-                    let state = worker.and_then(|worker| house.supervisor.state(worker));
+                    let record = worker.and_then(|worker| house.supervisor.workers.get(&worker));
                     // One may be found to hang in this very turn.
-                    let listens = state == Some(WorkerState::Listening)
+                    let is_ready = record.is_some_and(super::Record::is_ready)
                         || worker.is_some_and(|worker| orders.iter().any(|order| is_hung(order, worker)));
-                    prop_assert!(listens, "{}: {:?}", id, slot);
+                    prop_assert!(is_ready, "{}: {:?}", id, slot);
                 }
             }
         }
@@ -300,6 +300,7 @@ proptest! {
             let Some(&worker) = house.unborn.first() else { break };
             house.tell(Fact::Spawned { worker, pid: 1 });
             house.tell(Fact::Listening { worker, server: ServerId(0) });
+            house.tell(Fact::SaidReady(worker));
             house.now += Duration::from_millis(life);
             house.tell(Fact::Exited { worker, status: ExitStatus::code(1) });
             house.now = house.supervisor.deadline().unwrap_or(house.now);
@@ -417,7 +418,7 @@ fn any_event() -> impl Strategy<Value = WorkerEvent> {
 
 /// Any fact about few workers, in any order; see [`house::any_deeds`] for the form.
 fn any_fact() -> impl Strategy<Value = Fact> {
-    (0_u8..41, 0_u32..8, any::<u8>()).prop_map(|(fact, number, other)| {
+    (0_u8..43, 0_u32..8, any::<u8>()).prop_map(|(fact, number, other)| {
         let (worker, server) = (WorkerId(number), house::server(other));
         match fact {
             0..3 => Fact::ScaleAsked(number),
@@ -447,6 +448,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             35 => Fact::RestartAsked(house::slot(other)),
             36 => Fact::StopAsked,
             37 => Fact::ResetAsked(house::slot(other)),
+            38..40 => Fact::SaidReady(worker),
             _ => house::exited(worker),
         }
     })

@@ -30,6 +30,8 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// Boot failures in a row after which a slot is errored. 0 is taken as 1.
     pub max_boot_failures: u32,
+    /// Whether a worker is ready only once it says so, and not when it listens.
+    pub wait_ready: bool,
     /// How long a new worker may take to be ready, during a reload.
     pub listen_timeout: Duration,
     /// How long a worker may owe an ack while it does nothing. Zero: for ever.
@@ -87,6 +89,7 @@ impl Default for Limits {
             backoff_initial: BACKOFF_INITIAL,
             backoff_max: BACKOFF_MAX,
             max_boot_failures: MAX_BOOT_FAILURES,
+            wait_ready: false,
             listen_timeout: LISTEN_TIMEOUT,
             ack_timeout: ACK_TIMEOUT,
             heartbeat_timeout: HEARTBEAT_TIMEOUT,

@@ -32,8 +32,10 @@ pub struct Record {
     pub state: WorkerState,
     /// Whether it is respawned.
     pub managed: bool,
-    /// Whether it ever listened. Its state forgets that when it drains.
+    /// Whether it ever was ready. Its state forgets that when it drains.
     pub was_ready: bool,
+    /// Whether its program has said that it is.
+    pub(super) said_ready: bool,
     /// Whether it leaves because it, or the master, wanted so: Node's word for it.
     pub exited_after_disconnect: bool,
     /// Whether somebody asked the master to make it end, so that its exit says nothing about
@@ -83,6 +85,7 @@ impl Record {
             state: WorkerState::Starting,
             managed,
             was_ready: false,
+            said_ready: false,
             exited_after_disconnect: false,
             ended_by_master: false,
             servers: BTreeSet::new(),
@@ -101,6 +104,22 @@ impl Record {
     pub fn deadline(&self) -> Option<Instant> {
         let both = [self.deadline, self.heartbeat.deadline()];
         both.into_iter().flatten().min()
+    }
+
+    /// Tells whether it is ready, and does not leave.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.was_ready && !self.state.is_leaving()
+    }
+
+    /// Notes whether it is ready by now: by its word where that is awaited, else by its first
+    /// listen. One that already leaves is of no use, so that its late word does not count.
+    pub(super) fn note_ready(&mut self, limits: &Limits) {
+        self.was_ready |= if limits.wait_ready {
+            self.said_ready && !self.state.is_leaving()
+        } else {
+            self.state == WorkerState::Listening
+        };
     }
 
     /// Grants more time on the way out.

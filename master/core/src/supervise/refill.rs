@@ -9,7 +9,6 @@ use super::reload_failure::ReloadFailure;
 use super::restart::Verdict;
 use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;
-use super::worker_state::WorkerState;
 use crate::id::{SlotId, WorkerId};
 
 impl Supervisor {
@@ -239,24 +238,24 @@ impl Supervisor {
         }
     }
 
-    /// Says once that the start, or a restart, is over: when all that is wanted listens.
+    /// Says once that the start, or a restart, is over: when all that is wanted is ready.
     pub(super) fn announce_ready(&mut self, orders: &mut Vec<Order>) {
         if self.was_ready_announced || !self.phase.is_running() {
             return;
         }
-        if self.all_listen() {
+        if self.all_are_ready() {
             self.was_ready_announced = true;
             orders.push(Order::Announce(Announcement::Ready));
         }
     }
 
     /// Tells whether every wanted slot holds a ready worker, and there is one.
-    fn all_listen(&self) -> bool {
+    fn all_are_ready(&self) -> bool {
         let mut wanted = self.wanted_slots().peekable();
         wanted.peek().is_some()
             && wanted.all(|(_, slot)| {
-                let state = slot.worker().and_then(|worker| self.state(worker));
-                state == Some(WorkerState::Listening)
+                let record = slot.worker().and_then(|worker| self.workers.get(&worker));
+                record.is_some_and(Record::is_ready)
             })
     }
 

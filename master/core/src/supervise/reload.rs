@@ -1,8 +1,8 @@
 //! Replaces every worker by a new one, without a moment of less capacity.
 //!
-//! For each slot a successor is started beside its worker. Only when it listens wherever its
-//! predecessor did is it put in that one's place, and only then does the old worker drain. If
-//! a successor fails, the reload ends there: what was not replaced stays, as if nothing had
+//! For each slot a successor is started beside its worker. Only when it is ready, and listens
+//! wherever its predecessor did, is it put in that one's place, and only then does the old
+//! worker drain. If a successor fails, the reload ends there: what was not replaced stays, as if nothing had
 //! been asked. A slot without a worker gets one, which has to come up all the same.
 //!
 //! ```text
@@ -58,6 +58,8 @@ struct Starting {
     deadline: Option<Instant>,
     /// Where it has to listen.
     wanted: BTreeSet<ServerId>,
+    /// Whether it has to listen at all, as its predecessor does.
+    must_listen: bool,
 }
 
 impl Reload {
@@ -145,30 +147,32 @@ impl Supervisor {
         let old = slot.worker().and_then(|worker| self.workers.get(&worker));
         // What was there died meanwhile, and was followed by a new one.
         let is_new = |old: &&Record| old.generation == generation && !old.state.is_leaving();
-        let (new, wanted) = if let Some(new) = old.filter(is_new) {
-            if new.state == WorkerState::Listening {
+        let (new, wanted, must_listen) = if let Some(new) = old.filter(is_new) {
+            if new.is_ready() {
                 return;
             }
-            (new.worker, BTreeSet::new())
+            (new.worker, BTreeSet::new(), false)
         } else if let Some(old) = old {
             let wanted = old.boot_servers.clone();
-            (self.spawn_successor(now, id, orders), wanted)
+            let must_listen = old.state == WorkerState::Listening;
+            (self.spawn_successor(now, id, orders), wanted, must_listen)
         } else {
             slot.restart.start_afresh();
-            (self.spawn(now, id, orders), BTreeSet::new())
+            (self.spawn(now, id, orders), BTreeSet::new(), false)
         };
         let starting = Starting {
             slot: id,
             deadline: now.checked_add(self.limits.listen_timeout),
             wanted,
+            must_listen,
         };
         if let Some(reload) = &mut self.reload {
             reload.starting.insert(new, starting);
         }
     }
 
-    /// A worker listens on one more server: perhaps it is now ready to take over.
-    pub(super) fn successor_listens(
+    /// A worker is ready, perhaps to take over; or it was, and listens on one more server.
+    pub(super) fn successor_is_ready(
         &mut self,
         now: Instant,
         worker: WorkerId,
@@ -182,8 +186,10 @@ impl Supervisor {
         else {
             return;
         };
+        // One that is ready by its word need not listen yet.
+        let listens = record.state == WorkerState::Listening || !starting.must_listen;
         let listens_wherever = starting.wanted.is_subset(&record.servers);
-        if listens_wherever || reload.wish.allow_listen_change {
+        if listens && (listens_wherever || reload.wish.allow_listen_change) {
             let id = starting.slot;
             reload.starting.remove(&worker);
             self.replace(now, id, worker, orders);
@@ -241,11 +247,15 @@ impl Supervisor {
         let Some((&worker, late)) = starting.find(|(_, new)| is_late(new)) else {
             return;
         };
-        let servers = self.workers.get(&worker).map(|record| &record.servers);
-        let is_missing = |server: &&ServerId| !servers.is_some_and(|has| has.contains(server));
-        let missing = late.wanted.iter().filter(is_missing).copied().collect();
+        let record = self.workers.get(&worker);
+        let listens_on = |server: &ServerId| record.is_some_and(|it| it.servers.contains(server));
+        let missing = late.wanted.iter().filter(|server| !listens_on(server));
+        let failure = ReloadFailure::NotReady {
+            missing: missing.copied().collect(),
+            is_silent: self.limits.wait_ready && !record.is_some_and(|it| it.said_ready),
+        };
         let culprit = Some((worker, late.slot));
-        self.fail_reload(now, culprit, ReloadFailure::NotReady { missing }, orders);
+        self.fail_reload(now, culprit, failure, orders);
     }
 
     /// Ends the reload: successors that are not ready are stopped, everybody else stays.

@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::exit::ExitStatus;
 use crate::id::{ServerId, SlotId, WorkerId};
 
+/// What one does that is ready by its word.
+const SAY: &str = "say that it is ready";
+
+/// The option that grants more time.
+const PATIENCE: &str = "--listen-timeout";
+
+/// The same, and the one by which a word is awaited.
+const BOTH: &str = "--listen-timeout, --wait-ready";
+
 /// Why a reload did not replace every worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,6 +28,8 @@ pub enum ReloadFailure {
     NotReady {
         /// Where its predecessor listens and it does not. Empty if that one listened nowhere.
         missing: Vec<ServerId>,
+        /// Whether its word was awaited, and it did not say that it is ready.
+        is_silent: bool,
     },
     /// Something else was asked for meanwhile: a restart, or an end. Fewer workers are no
     /// reason, for those that stay wanted are still replaced.
@@ -42,14 +53,18 @@ impl ReloadFailure {
         match self {
             Self::Exited(status) => format!("{who} exited with {status} before it was ready"),
             Self::SpawnFailed => format!("{who} could not be started"),
-            Self::NotReady { missing } => {
-                let place = if missing.is_empty() {
-                    "anywhere".to_owned()
-                } else {
-                    let addresses: Vec<String> = missing.iter().copied().map(address_of).collect();
-                    format!("on {}", addresses.join(", "))
+            Self::NotReady { missing, is_silent } => {
+                let addresses: Vec<String> = missing.iter().copied().map(address_of).collect();
+                let (lack, options) = match (missing.is_empty(), is_silent) {
+                    (true, true) => (SAY.to_owned(), BOTH),
+                    (true, false) => ("listen anywhere".to_owned(), PATIENCE),
+                    (false, true) => (
+                        format!("listen on {} nor {SAY}", addresses.join(", ")),
+                        BOTH,
+                    ),
+                    (false, false) => (format!("listen on {}", addresses.join(", ")), PATIENCE),
                 };
-                format!("{who} did not listen {place} within {listen_timeout:?} (--listen-timeout)")
+                format!("{who} did not {lack} within {listen_timeout:?} ({options})")
             }
             Self::Superseded => "something else was asked for meanwhile".to_owned(),
         }
@@ -68,17 +83,26 @@ mod tests {
 
     #[test]
     fn one_that_was_late_is_told_with_what_it_lacks_the_patience_and_its_option() {
-        let missing = vec![ServerId(80), ServerId(443)];
-        assert_eq!(
-            describe(&ReloadFailure::NotReady { missing }),
-            "new worker 7 (slot 2) did not listen on 127.0.0.1:80, 127.0.0.1:443 within 1.5s \
-             (--listen-timeout)"
-        );
-        let missing = Vec::new();
-        assert_eq!(
-            describe(&ReloadFailure::NotReady { missing }),
-            "new worker 7 (slot 2) did not listen anywhere within 1.5s (--listen-timeout)"
-        );
+        let two = [ServerId(80), ServerId(443)];
+        let on_two = "listen on 127.0.0.1:80, 127.0.0.1:443";
+        let table = [
+            (&two[..], false, on_two.to_owned(), PATIENCE),
+            (&[], false, "listen anywhere".to_owned(), PATIENCE),
+            (
+                &two,
+                true,
+                format!("{on_two} nor say that it is ready"),
+                BOTH,
+            ),
+            (&[], true, "say that it is ready".to_owned(), BOTH),
+        ];
+        for (missing, is_silent, lack, options) in table {
+            let missing = missing.to_vec();
+            assert_eq!(
+                describe(&ReloadFailure::NotReady { missing, is_silent }),
+                format!("new worker 7 (slot 2) did not {lack} within 1.5s ({options})")
+            );
+        }
     }
 
     #[test]

@@ -142,6 +142,10 @@ impl Supervisor {
             }
             Fact::Listening { worker, server } => self.listening(now, (worker, server), orders),
             Fact::Closed { worker, server } => self.with(worker, |w, _| w.closes(server)),
+            Fact::SaidReady(worker) => {
+                self.with(worker, |w, _| w.said_ready = true);
+                self.note_ready(now, worker, orders);
+            }
             Fact::Answered(worker) => self.with(worker, |w, l| w.answered(now, l)),
             Fact::Probed { worker, probe } => self.probed(now, worker, probe, orders),
             Fact::DisconnectAsked(worker) => self.disconnect(now, worker, orders),
@@ -179,23 +183,31 @@ impl Supervisor {
         (worker, server): (WorkerId, ServerId),
         orders: &mut Vec<Order>,
     ) {
+        self.with(worker, |record, _| {
+            record.state = record.state.next(WorkerEvent::Listened);
+            if record.state == WorkerState::Listening {
+                record.listens(now, server);
+            }
+        });
+        self.note_ready(now, worker, orders);
+    }
+
+    /// A worker has said or done something by which it may be ready now.
+    fn note_ready(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {
         let Some(record) = self.workers.get_mut(&worker) else {
             return;
         };
-        record.state = record.state.next(WorkerEvent::Listened);
-        // One that already leaves is of no use, so its late word does not count as ready.
-        if record.state != WorkerState::Listening {
+        record.note_ready(&self.limits);
+        if !record.is_ready() {
             return;
         }
-        record.was_ready = true;
-        record.listens(now, server);
         let (id, managed) = (record.slot, record.managed);
         // A successor counts once it has the place.
         if managed && let Some(slot) = self.held_slot(id, worker) {
             slot.restart.became_ready();
             self.was_ever_ready = true;
         }
-        self.successor_listens(now, worker, orders);
+        self.successor_is_ready(now, worker, orders);
     }
 
     fn disconnect(&mut self, now: Instant, worker: WorkerId, orders: &mut Vec<Order>) {

@@ -16,7 +16,7 @@ pub enum WorkerState {
     Starting,
     /// It reads its channel.
     Online,
-    /// It is ready: it listens on a server.
+    /// It listens on a server. Unless its word is awaited, it is ready.
     Listening,
     /// It takes nothing new and finishes what it holds.
     Draining,

@@ -58,7 +58,10 @@ pub(super) fn exited_early() -> ReloadFailure {
 
 pub(super) fn not_ready(missing: &[ServerId]) -> ReloadFailure {
     let missing = missing.to_vec();
-    ReloadFailure::NotReady { missing }
+    ReloadFailure::NotReady {
+        missing,
+        is_silent: false,
+    }
 }
 
 pub(super) fn closed(w: usize, server: ServerId) -> Fact {

@@ -31,6 +31,7 @@ pub(super) enum Deed {
     ComeOnline(u8),
     Listen(u8, ServerId),
     Close(u8, ServerId),
+    SayReady(u8),
     Answer(u8),
     Look(u8, Probe),
     Disconnect(u8),
@@ -57,7 +58,7 @@ pub(super) enum Deed {
 /// The width of a range is the weight of a deed. This is no `prop_oneof`, since that readies
 /// every alternative for each deed, which took nine tenths of the time of all laws.
 fn any_deed() -> impl Strategy<Value = Deed> {
-    (0_u8..88, any::<u8>(), any::<u8>()).prop_map(|(kind, number, other)| match kind {
+    (0_u8..92, any::<u8>(), any::<u8>()).prop_map(|(kind, number, other)| match kind {
         0..8 => Deed::WaitForDeadline,
         8..20 => Deed::Start(other % 5 > 0),
         20..24 => Deed::ComeOnline(number),
@@ -81,6 +82,7 @@ fn any_deed() -> impl Strategy<Value = Deed> {
         80 => Deed::Restart(slot(other)),
         81 => Deed::Stop,
         82 => Deed::Reset(slot(other)),
+        83..87 => Deed::SayReady(number),
         _ => Deed::Wait(u64::from(other) * 20),
     })
 }
@@ -135,14 +137,16 @@ pub(super) fn any_limits() -> impl Strategy<Value = Limits> {
     let timeouts = (timeout(), timeout(), timeout());
     let patiences = (patience(), patience());
     let backoffs = (backoff(), backoff(), 0_u32..4);
-    (timeouts, patiences, backoffs, any::<bool>(), any::<bool>()).prop_map(
-        |(timeouts, patiences, backoffs, stays, stops)| Limits {
+    let wishes = (any::<bool>(), any::<bool>(), any::<bool>());
+    (timeouts, patiences, backoffs, wishes).prop_map(
+        |(timeouts, patiences, backoffs, (stays, stops, waits))| Limits {
             drain_timeout: timeouts.0,
             kill_timeout: timeouts.1,
             kill_signal: SIGTERM,
             backoff_initial: backoffs.0,
             backoff_max: backoffs.1,
             max_boot_failures: backoffs.2,
+            wait_ready: waits,
             listen_timeout: timeouts.2,
             ack_timeout: patiences.0,
             heartbeat_timeout: patiences.1,
@@ -238,6 +242,7 @@ impl House {
                 let worker = self.worker(number);
                 worker.map(|worker| Fact::Closed { worker, server })
             }
+            Deed::SayReady(number) => self.worker(number).map(Fact::SaidReady),
             Deed::Answer(number) => self.worker(number).map(Fact::Answered),
             Deed::Look(number, probe) => {
                 let worker = self.worker(number);
@@ -305,7 +310,7 @@ impl House {
             worker
         };
         let server = server(fact);
-        match fact % 13 {
+        match fact % 14 {
             0 => Fact::Spawned { worker, pid: 7 },
             1 => Fact::SpawnFailed { worker },
             2 => Fact::Online(worker),
@@ -324,6 +329,7 @@ impl House {
                 worker,
                 probe: look(number),
             },
+            12 => Fact::SaidReady(worker),
             _ => exited(worker),
         }
     }

@@ -51,6 +51,7 @@ fn play(house: &mut House, (kind, number, other): (u8, u8, u8)) {
         15 if may_end => Some(Fact::LeavingVoluntarily(worker)),
         16 if may_end && !house.unborn.contains(&worker) => Some(house::exited(worker)),
         17..20 => house.leave_as_told(true),
+        21..24 => Some(Fact::SaidReady(worker)),
         20 => {
             house.now = house.supervisor.deadline().unwrap_or(house.now);
             Some(Fact::Tick)
@@ -115,14 +116,20 @@ fn play_to_the_end(house: &mut House, listens: &[bool]) -> bool {
     true
 }
 
-/// Returns that a successor listens on one server more, if there is one that still can.
+/// Returns that a successor listens on one server more, if there is one that still can; that
+/// done, it says that it is ready.
 fn next_listen(house: &House) -> Option<Fact> {
     let reload = house.supervisor.reload.as_ref()?;
     let mut starting = reload.starting().filter_map(|(worker, _)| {
         let record = house.supervisor.workers.get(&worker)?;
         let mut servers = (0..SERVERS).map(ServerId);
-        let server = servers.find(|server| !record.servers.contains(server))?;
-        (!record.state.is_leaving()).then_some(Fact::Listening { worker, server })
+        let server = servers.find(|server| !record.servers.contains(server));
+        let next = match server {
+            Some(server) => Fact::Listening { worker, server },
+            None if !record.said_ready => Fact::SaidReady(worker),
+            None => return None,
+        };
+        (!record.state.is_leaving()).then_some(next)
     });
     starting.next()
 }
