@@ -15,6 +15,7 @@ use maitred_protocol::{environment, fd};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::events::Events;
 use crate::record::ConnectionRecord;
@@ -262,6 +263,16 @@ impl Cluster {
     pub fn connection_record(&self) -> Option<ConnectionRecord> {
         let record = self.connection_record.lock();
         record.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns how often accepting failed since the master began, by error. None of these
+    /// failures lost a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Ended`].
+    pub async fn accept_errors(&self) -> Result<AcceptErrors, ClusterError> {
+        self.inquire(Command::AcceptErrors).await
     }
 
     /// Serves what the backlogs hold, drains all workers, and ends the master. Returns how it

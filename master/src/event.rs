@@ -101,6 +101,9 @@ pub enum Event {
     AcceptPaused {
         /// On which server.
         server: ServerId,
+        /// The kernel's name for the error, such as `EMFILE`; `other` for what accept(2) does
+        /// not tell of.
+        error: &'static str,
         /// The system's words.
         reason: String,
     },
@@ -295,7 +298,7 @@ impl fmt::Display for Event {
                 write!(f, "server {server} is open on {address}")
             }
             Self::ServerClosed { server } => write!(f, "server {server} is closed"),
-            Self::AcceptPaused { server, reason } => {
+            Self::AcceptPaused { server, reason, .. } => {
                 write!(f, "server {server} cannot accept: {reason}")
             }
             Self::ListenFailed { reason, .. } => write!(f, "cannot listen: {reason}"),

@@ -29,6 +29,7 @@
 //! Two pure state machines in `maitred-core` decide; the shell here does the I/O. Read
 //! `ARCHITECTURE.md` for the journey of one connection, then `shell/mod.rs`.
 
+mod accept_errors;
 mod clock;
 mod cluster;
 mod event;
@@ -44,6 +45,7 @@ mod settings;
 mod shell;
 mod worker;
 
+pub use accept_errors::AcceptErrors;
 pub use clock::Moment;
 pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
 pub use event::Event;

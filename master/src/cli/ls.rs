@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &LsArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn list(client: &Client, subject: Option<&Subject>) -> Result<Workers, Refusal> {
-    let Workers { mut workers } = client.get(route::WORKERS)?;
+    let Workers { mut workers, apps } = client.get(route::WORKERS)?;
     match subject {
         None | Some(Subject::All) => {}
         Some(Subject::Slot(slot)) => {
@@ -68,7 +68,7 @@ fn list(client: &Client, subject: Option<&Subject>) -> Result<Workers, Refusal> 
             }
         }
     }
-    Ok(Workers { workers })
+    Ok(Workers { workers, apps })
 }
 
 fn table(rows: &[WorkerRow]) -> String {

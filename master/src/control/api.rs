@@ -3,6 +3,8 @@
 //! Both sides are built from these types. They may be of different builds, so fields are only
 //! ever added, and whatever an answer has besides them is ignored.
 
+use std::collections::BTreeMap;
+
 use maitred::{SlotState, WorkerState};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +61,9 @@ pub(crate) struct AppRow {
     pub(crate) wanted: u32,
     /// How many listen.
     pub(crate) listening: u32,
+    /// How often accepting failed since the master began, by the kernel's name for the error.
+    #[serde(default)]
+    pub(crate) accept_errors: BTreeMap<String, u64>,
 }
 
 /// All workers, by slot.
@@ -66,6 +71,9 @@ pub(crate) struct AppRow {
 pub(crate) struct Workers {
     /// One row a worker; while one takes another's place, both.
     pub(crate) workers: Vec<WorkerRow>,
+    /// One row an app.
+    #[serde(default)]
+    pub(crate) apps: Vec<AppRow>,
 }
 
 /// One worker, or a slot without one.

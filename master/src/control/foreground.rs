@@ -245,7 +245,10 @@ impl Steward for Foreground {
     async fn apps(&self) -> Result<Vec<App>, Refusal> {
         let slots = self.cluster.describe().await.map_err(ended)?;
         let acked = acked(&self.cluster.snapshot().await.map_err(ended)?);
+        let errors = self.cluster.accept_errors().await.map_err(ended)?;
+        let errors = errors.iter().map(|(name, count)| (name.to_owned(), count));
         Ok(vec![App {
+            accept_errors: errors.collect(),
             name: self.name.clone(),
             wanted: *self.wanted.lock().await,
             places: slots.iter().map(|slot| place(slot, &acked)).collect(),

@@ -133,13 +133,16 @@ fn app_row(app: &App) -> AppRow {
         name: app.name.clone(),
         wanted: app.wanted,
         listening: u32::try_from(listening.count()).unwrap_or(u32::MAX),
+        accept_errors: app.accept_errors.clone(),
     }
 }
 
 async fn workers<S: Steward>(State(office): Shared<S>) -> Result<Response, Refusal> {
     let list = office.roster.list().await?;
-    let workers = list.rows.clone();
-    Ok(answer(&Workers { workers }))
+    Ok(answer(&Workers {
+        workers: list.rows.clone(),
+        apps: list.apps.iter().map(app_row).collect(),
+    }))
 }
 
 async fn scale<S: Steward>(

@@ -3,6 +3,7 @@
 //! The API knows no cluster, only this trait, so that its tests can say what happens, and the
 //! same API can stand before one app in the foreground or many of them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use super::api::{ChangedRow, Killed, ScaledRow, State};
@@ -100,6 +101,8 @@ pub(crate) struct App {
     pub(crate) name: AppName,
     /// How many workers it is to have.
     pub(crate) wanted: u32,
+    /// How often accepting failed since the master began, by the kernel's name for the error.
+    pub(crate) accept_errors: BTreeMap<String, u64>,
     /// Its workers, and its slots that have none.
     pub(crate) places: Vec<Place>,
 }

@@ -8,6 +8,7 @@ use maitred_core::id::{SlotId, WorkerId};
 use maitred_core::supervise::ReloadWish;
 use tokio::sync::oneshot;
 
+use crate::accept_errors::AcceptErrors;
 use crate::operation::{ReloadError, ReloadReport, SlotStatus};
 use crate::settings::Settings;
 use crate::worker::{SendError, Worker};
@@ -38,11 +39,15 @@ pub(crate) enum Command {
     /// Drain all workers, and answer when none is left.
     DisconnectAll(oneshot::Sender<()>),
     /// Signal a worker's process group.
-    Kill { worker: WorkerId, signal: i32 },
+    Kill {
+        worker: WorkerId,
+        signal: i32,
+    },
     /// List the workers that are alive.
     Workers(oneshot::Sender<Vec<Worker>>),
     /// Describe the dispatcher's state.
     Snapshot(oneshot::Sender<Snapshot>),
+    AcceptErrors(oneshot::Sender<AcceptErrors>),
     /// Replace every worker by a new one.
     Reload {
         wish: ReloadWish,

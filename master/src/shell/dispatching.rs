@@ -11,6 +11,7 @@ use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, classify};
 use super::master::Master;
 use super::server::Gate;
 use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
+use crate::accept_errors;
 use crate::clock::Moment;
 use crate::event::Event;
 
@@ -209,13 +210,20 @@ impl Master {
             }
             Err(error) => error,
         };
-        match classify(&error) {
+        let failure = classify(&error);
+        if failure != AcceptFailure::Empty {
+            self.accept_errors.count(&error);
+        }
+        match failure {
             AcceptFailure::Empty => self.backlog_served(now, server),
             AcceptFailure::NextAtOnce => return true,
             AcceptFailure::Rest => {
                 if entry.rest(now) {
-                    let reason = error.to_string();
-                    self.announce(Event::AcceptPaused { server, reason });
+                    self.announce(Event::AcceptPaused {
+                        server,
+                        error: accept_errors::name(&error),
+                        reason: error.to_string(),
+                    });
                 }
             }
             AcceptFailure::Fatal => self.close_server(now, server),

@@ -29,6 +29,7 @@ use super::report::Report;
 use super::servers::Servers;
 use super::trace::Trace;
 use super::worker_link::{Waiting, WorkerLink};
+use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::settings::{PENDING_MAX, Settings, WINDOW};
 use crate::worker::{Worker, WorkerStatus};
@@ -51,6 +52,7 @@ pub(crate) struct Master {
     pub(super) orders: VecDeque<Order>,
     /// Environment of the fork that is being ordered.
     pub(super) fork_env: Option<BTreeMap<OsString, OsString>>,
+    pub(super) accept_errors: AcceptErrors,
     /// The server that accepted last, so that each gets its turn.
     pub(super) last_accepted: ServerId,
     /// When a frame is to be tried again that the kernel refused for a time.
@@ -143,6 +145,7 @@ impl Master {
             effects: Vec::new(),
             orders: VecDeque::new(),
             fork_env: None,
+            accept_errors: AcceptErrors::default(),
             last_accepted: ServerId(0),
             retry_at: None,
             closing: None,
@@ -227,6 +230,7 @@ impl Master {
             Command::Describe(reply) => drop(reply.send(self.describe_slots())),
             Command::Workers(reply) => drop(reply.send(self.handles())),
             Command::Snapshot(reply) => drop(reply.send(self.dispatcher.snapshot())),
+            Command::AcceptErrors(reply) => drop(reply.send(self.accept_errors.clone())),
             Command::Shutdown => self.shut_down(now),
         }
     }

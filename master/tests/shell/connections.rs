@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use maitred::Outcome;
+use maitred::{Event, Outcome};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 
@@ -146,8 +146,21 @@ fn out_of_descriptors_the_master_rests_and_tries_again() {
         };
         setrlimit(Resource::Nofile, none).unwrap();
         stage.tell(&worker, "ack").await;
-        stage.until(|event| event.name() == "accept_paused").await;
+        let paused = stage.until(|event| event.name() == "accept_paused").await;
         setrlimit(Resource::Nofile, before).unwrap();
+        assert!(
+            matches!(
+                paused,
+                Event::AcceptPaused {
+                    error: "EMFILE",
+                    ..
+                }
+            ),
+            "{paused:?}"
+        );
+        let errors = stage.cluster.accept_errors().await.unwrap();
+        let errors: Vec<_> = errors.iter().collect();
+        assert!(matches!(errors[..], [("EMFILE", 1..)]), "{errors:?}");
         assert_eq!(hear(&mut first).await, "w1 heard one");
         stage.heard(&worker, "held").await;
         stage.tell(&worker, "ack").await;

@@ -100,7 +100,12 @@ fn the_lists_show_what_there_is() {
         .map(|app| (app.name.as_str(), app.wanted, app.listening))
         .collect();
     assert_eq!(apps, [("shop", 2, 2), ("blog", 1, 1)]);
-    let Workers { workers } = client.get("/v1/workers").unwrap();
+    let Workers { workers, apps } = client.get("/v1/workers").unwrap();
+    let failed: Vec<_> = apps
+        .iter()
+        .map(|app| &app.accept_errors["EMFILE"])
+        .collect();
+    assert_eq!(failed, [&3, &3]);
     let slots: Vec<_> = workers
         .iter()
         .map(|row| (row.slot, row.name.as_str()))

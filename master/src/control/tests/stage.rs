@@ -205,6 +205,7 @@ fn app(name: &str, first_slot: u32, workers: u32) -> App {
     App {
         name: name.parse().unwrap(),
         wanted: workers,
+        accept_errors: [("EMFILE".to_owned(), 3)].into(),
         places: places.collect(),
     }
 }
