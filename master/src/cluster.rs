@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::events::Events;
+use crate::preload;
 use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};
 use crate::shell::announcer::{Announcer, Notice};
@@ -173,6 +174,7 @@ impl Cluster {
     pub async fn setup(&self, mut settings: Settings) -> Result<(), ClusterError> {
         check(&settings)?;
         settings.exec = settings.exec.as_deref().map(process::resolve);
+        settings.preload = settings.preload.as_deref().map(preload::write).transpose()?;
         self.ask(Command::Setup(Box::new(settings))).await
     }
 
@@ -334,6 +336,7 @@ impl Cluster {
 /// resolved once, now: after a deploy the running file's name reads "(deleted)".
 fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
     check(&settings)?;
+    settings.preload = settings.preload.as_deref().map(preload::write).transpose()?;
     settings.exec = Some(if let Some(program) = &settings.exec {
         process::resolve(program)
     } else {

@@ -34,6 +34,7 @@ mod clock;
 mod cluster;
 mod event;
 mod events;
+mod launch;
 mod operation;
 #[cfg_attr(
     not(test),
@@ -50,6 +51,7 @@ pub use clock::Moment;
 pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
 pub use event::Event;
 pub use events::Events;
+pub use launch::{Ipc, is_script};
 pub use maitred_core::dispatch::{PolicyName, RefusalReason, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
 pub use maitred_core::supervise::{
@@ -58,6 +60,7 @@ pub use maitred_core::supervise::{
 pub use operation::{Cut, ReloadError, ReloadReport, Replacement, SlotStatus};
 pub use record::{ConnectionEvent, ConnectionRecord, ConnectionStep};
 pub use settings::{
-    INSTANCES_MAX, KEEPALIVE_GRACE, Output, PENDING_MAX, Settings, WINDOW, WINDOW_MAX,
+    INSTANCES_MAX, KEEPALIVE_GRACE, LINE_MAX, NODE_WINDOW, Output, PENDING_MAX, Settings, WINDOW,
+    WINDOW_MAX,
 };
 pub use worker::{MESSAGE_MAX, SendError, Worker, WorkerStatus};

@@ -15,6 +15,14 @@ pub const CHANNEL_FD: &str = "MAITRED_CHANNEL_FD";
 pub const WORKER_ID: &str = "MAITRED_WORKER_ID";
 /// Holds the worker's slot, for programs that want one instance to differ from the others.
 pub const SLOT: &str = "MAITRED_SLOT";
+/// Names the descriptor of the channel to Node (lib/child_process.js).
+pub const NODE_CHANNEL_FD: &str = "NODE_CHANNEL_FD";
+/// The form of messages on a Node channel: `json`.
+pub const NODE_SERIALIZATION: &str = "NODE_CHANNEL_SERIALIZATION_MODE";
+/// A Node worker's number; what makes `cluster.isWorker` true (lib/cluster.js).
+pub const NODE_UNIQUE_ID: &str = "NODE_UNIQUE_ID";
+/// A Node worker's slot, by pm2's name for it.
+pub const NODE_INSTANCE: &str = "NODE_APP_INSTANCE";
 /// The number at which the master places a worker's channel: the first after the standard
 /// three.
 pub const CHANNEL_NUMBER: RawFd = 3;

@@ -14,6 +14,7 @@ mod events;
 mod follow;
 mod instances;
 mod journal;
+mod launch;
 mod ls;
 mod patience;
 mod ping;

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use maitred::{ExitCodes, KEEPALIVE_GRACE, Limits};
+use maitred::{ExitCodes, Ipc, KEEPALIVE_GRACE, Limits};
 
 use super::{Misuse, duration, signals};
+
+/// How long a new Node worker may take to listen: frameworks load thousands of files, and on a
+/// loaded machine take seconds.
+const NODE_LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait for workers, and how often to try.
 #[derive(Debug, Args)]
@@ -38,7 +42,8 @@ pub(super) struct PatienceArguments {
     #[arg(long)]
     wait_ready: bool,
 
-    /// How long a new worker may take to be ready, during a reload [default: 3s]
+    /// How long a new worker may take to be ready, during a reload [default: 3s, of
+    /// Node 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     listen_timeout: Option<Duration>,
 
@@ -65,8 +70,11 @@ pub(super) struct PatienceArguments {
 
 impl PatienceArguments {
     /// Returns the limits that were asked for.
-    pub(super) fn limits(&self) -> Limits {
-        let default = Limits::default();
+    pub(super) fn limits(&self, ipc: Ipc) -> Limits {
+        let mut default = Limits::default();
+        if ipc == Ipc::Node {
+            default.listen_timeout = NODE_LISTEN_TIMEOUT;
+        }
         Limits {
             drain_timeout: self.drain_timeout.unwrap_or(default.drain_timeout),
             kill_timeout: self.kill_timeout.unwrap_or(default.kill_timeout),
@@ -88,7 +96,7 @@ impl PatienceArguments {
     /// Returns the grace of idle connections. It ends before the drain does, or every idle
     /// connection would be reported as cut.
     pub(super) fn grace(&self) -> Result<Duration, Misuse> {
-        let drain_timeout = self.limits().drain_timeout;
+        let drain_timeout = self.limits(Ipc::Native).drain_timeout;
         match self.keepalive_grace {
             Some(grace) if grace >= drain_timeout && !grace.is_zero() => Err(Misuse(format!(
                 "the keep-alive grace of {grace:?} must be shorter than the drain timeout of \
@@ -135,11 +143,11 @@ mod tests {
     fn signals_and_codes_are_read_as_people_write_them() {
         for text in ["SIGINT", "int", "2"] {
             let line = Line::parse_from(["run", "--kill-signal", text]);
-            assert_eq!(line.patience.limits().kill_signal, 2);
+            assert_eq!(line.patience.limits(Ipc::Native).kill_signal, 2);
         }
         assert!(Line::try_parse_from(["run", "--kill-signal", "SIGNOTHING"]).is_err());
         let line = Line::parse_from(["run", "--stop-exit-codes", "0,64"]);
-        let codes = line.patience.limits().stop_codes;
+        let codes = line.patience.limits(Ipc::Native).stop_codes;
         assert_eq!(codes, ExitCodes::NONE.with(0).with(64));
     }
 }

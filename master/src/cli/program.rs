@@ -37,6 +37,27 @@ pub(crate) fn resolve(program: &OsStr, search_path: Option<OsString>) -> Result<
     Ok(path)
 }
 
+/// Returns the absolute path of a script. Its interpreter only reads it, so it need not be
+/// executable, and PATH is not asked.
+///
+/// # Errors
+///
+/// What is wrong, and what would be right.
+pub(crate) fn resolve_script(script: &OsStr) -> Result<PathBuf, String> {
+    let name = script.to_string_lossy();
+    let path = std::path::absolute(script)
+        .map_err(|error| format!("the script {name} has no absolute path: {error}"))?;
+    match path.metadata() {
+        Ok(file) if file.is_dir() => Err(format!(
+            "the script {name} is a directory; give the path of a file in it"
+        )),
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!(
+            "the script {name} cannot be run: {error}; give its path"
+        )),
+    }
+}
+
 fn search(program: &OsStr, search_path: Option<OsString>) -> Result<PathBuf, String> {
     let name = program.to_string_lossy();
     let directories = search_path.unwrap_or_default();

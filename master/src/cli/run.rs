@@ -14,17 +14,20 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
-use maitred::{Cluster, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW, WINDOW_MAX};
+use maitred::{
+    Cluster, Ipc, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW_MAX,
+};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::Misuse;
 use super::events::{self, Format};
 use super::instances::Instances;
 use super::journal::{self, Journal};
+use super::launch::LaunchArguments;
 use super::patience::PatienceArguments;
 use super::signals::{Signals, Wish};
 use super::story::Story;
-use super::{Misuse, program};
 use crate::control::foreground::Foreground;
 use crate::control::home::{Home, HomeError, Lock};
 use crate::control::name::{AppName, Target};
@@ -54,8 +57,8 @@ const PENDING_MOST: u64 = 1_000_000;
 
 /// Run a program as a cluster of workers, in the foreground.
 ///
-/// The program must be a worker: it listens by way of the library maitred-worker. Without one,
-/// a built-in demo server runs. SIGTERM or Ctrl-C drains all workers and ends; a second one
+/// The program is a worker that listens by way of the library maitred-worker, or a Node program
+/// as it is (`app.js`). Without one, a built-in demo server runs. SIGTERM or Ctrl-C drains all workers and ends; a second one
 /// ends at once. Meanwhile ls, scale, events and so on command it, by way of the directory
 /// MAITRED_HOME (default ~/.maitred), which has one master at a time. Without a terminal
 /// SIGHUP reloads, and SIGTTIN and SIGTTOU add and remove a worker.
@@ -91,9 +94,10 @@ pub(crate) struct RunArguments {
     policy: PolicyName,
 
     /// Connections a worker may be handed that it has not acknowledged yet
-    #[arg(long, value_name = "N", default_value_t = WINDOW,
+    /// [default: 4, of Node workers 2]
+    #[arg(long, value_name = "N",
         value_parser = value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
-    window: u32,
+    window: Option<u32>,
 
     /// Connections that may wait in the master; the others wait in the kernel
     #[arg(long, value_name = "N", default_value_t = PENDING_MAX as u64,
@@ -116,6 +120,9 @@ pub(crate) struct RunArguments {
     trace: Option<PathBuf>,
 
     #[command(flatten)]
+    launch: LaunchArguments,
+
+    #[command(flatten)]
     demo: DemoArguments,
 }
 
@@ -125,6 +132,18 @@ enum Ended {
     Master { outcome: Outcome, asked: bool },
     /// This second signal cut it short.
     BySignal(i32),
+}
+
+impl RunArguments {
+    /// Returns how workers are talked to.
+    fn ipc(&self) -> Ipc {
+        let program = self.program.as_deref().map(Path::new);
+        program.map_or(Ipc::Native, |program| self.launch.ipc(program))
+    }
+
+    fn limits(&self) -> Limits {
+        self.patience.limits(self.ipc())
+    }
 }
 
 /// Runs the cluster, and returns when nothing of it is left.
@@ -139,6 +158,7 @@ pub(super) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .and_then(|home| home.lock())
         .map_err(misplaced)?;
     let settings = settings(&arguments)?;
+    let settings = arguments.launch.preload(settings, lock.directory());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -153,13 +173,13 @@ fn misplaced(error: HomeError) -> Misuse {
 }
 
 fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
-    let limits = arguments.patience.limits();
+    let limits = arguments.limits();
     let mut settings = Settings::new()
         .output(Output::Prefixed)
         .policy(arguments.policy)
-        .window(arguments.window)
         .pending_max(usize::try_from(arguments.pending_max)?)
         .limits(limits);
+    settings.window = arguments.window;
     settings.keepalive_grace = Some(arguments.patience.grace()?);
     if arguments.events == Format::Json {
         settings = settings.record_connections();
@@ -169,10 +189,11 @@ fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
         File::create(file).map_err(|error| cannot_write(file, &error))?;
         settings = settings.trace(file);
     }
+    settings = arguments.launch.surroundings(settings)?;
     match &arguments.program {
         Some(program) => {
-            let path = program::resolve(program, std::env::var_os("PATH")).map_err(Misuse)?;
-            Ok(settings.exec(path).args(&arguments.args))
+            let settings = arguments.launch.apply(settings, program)?;
+            Ok(settings.args(&arguments.args))
         }
         None => {
             let address = arguments.demo.listen;
@@ -206,7 +227,7 @@ async fn serve(
     let telling = tokio::task::spawn_blocking(move || {
         tokio::runtime::Handle::current().block_on(journal.write_all())
     });
-    let limits = arguments.patience.limits();
+    let limits = arguments.limits();
     let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments), limits));
     let control = ControlServer::start(socket, steward.clone())?;
     steward.start(arguments.instances.count()).await?;

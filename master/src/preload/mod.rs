@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 const PRELOAD: &str = include_str!("preload.cjs");
 
 /// Node reads more options from here.
-const NODE_OPTIONS: &str = "NODE_OPTIONS";
+pub(crate) const NODE_OPTIONS: &str = "NODE_OPTIONS";
 
 /// Where the preload finds what `NODE_OPTIONS` was: empty if it was not set, else `=` and the
 /// value. It is always set, since its presence is how the preload knows that it is to act.

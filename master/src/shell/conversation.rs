@@ -7,11 +7,12 @@ use maitred_core::dispatch::Input;
 use maitred_core::id::{ServerId, WorkerId};
 use maitred_core::supervise::Fact;
 use maitred_protocol::message::{ServerOutcome, ServerQuery, UserMessage, Welcome};
-use maitred_protocol::native::Encoded;
+use maitred_protocol::node::{Heard, Meaning};
 use maitred_protocol::version::PROTOCOL_VERSION;
 use maitred_protocol::{MasterToWorker, WorkerToMaster};
 use nix::libc;
 
+use super::dialect::{Frame, Incoming, Wording};
 use super::master::Master;
 use super::worker_link::{Cargo, Waiting};
 use crate::event::Event;
@@ -31,6 +32,33 @@ const USER_BACKLOG_MAX: usize = 256;
 const READY: &str = "\"ready\"";
 
 impl Master {
+    /// Takes in what came over a channel: a Node worker's words are translated first.
+    pub(super) fn take_in(&mut self, now: Instant, worker: WorkerId, incoming: Incoming) {
+        match incoming {
+            Incoming::Native(message) => self.hear(now, worker, message),
+            Incoming::Node(heard) => self.interpret(now, worker, heard),
+        }
+    }
+
+    /// Does what a Node worker means by its words. What its own language asks for in answer
+    /// goes first, then what it led to, and last what had waited for this very word.
+    fn interpret(&mut self, now: Instant, worker: WorkerId, heard: Heard) {
+        let Some(link) = self.link_of(worker) else {
+            return;
+        };
+        let Meaning { messages, answers } = match link.interpret(heard) {
+            Ok(meaning) => meaning,
+            Err(error) => return self.expel(now, worker, &error),
+        };
+        for line in answers {
+            self.post(now, worker, Frame::Node(line), Cargo::Nothing);
+        }
+        for message in messages {
+            self.hear(now, worker, message);
+        }
+        self.flush(now, worker);
+    }
+
     /// Hears one message. Messages of a worker that is unknown by now are dropped; of one
     /// that is being killed for a breach only answers count, for they say what it holds.
     pub(super) fn hear(&mut self, now: Instant, worker: WorkerId, message: WorkerToMaster) {
@@ -50,8 +78,12 @@ impl Master {
             WorkerToMaster::QueryServer(query) => self.answer_query(now, worker, &query),
             WorkerToMaster::Listening { server } => self.listens(now, worker, server),
             WorkerToMaster::Close { server } => self.closed_by(now, worker, server),
-            WorkerToMaster::Ack { handoff } => self.dispatch(now, Input::Acked { worker, handoff }),
+            WorkerToMaster::Ack { handoff } => {
+                self.taken_by(worker);
+                self.dispatch(now, Input::Acked { worker, handoff });
+            }
             WorkerToMaster::Reject { handoff, .. } => {
+                self.refused_by(now, worker);
                 self.dispatch(now, Input::Rejected { worker, handoff });
             }
             WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
@@ -70,7 +102,10 @@ impl Master {
 
     /// Answers hello. From here on the worker can be told things, the early ones first.
     fn greet(&mut self, now: Instant, worker: WorkerId) {
-        let window = self.window();
+        let Some(ipc) = self.link_of(worker).map(|link| link.ipc()) else {
+            return;
+        };
+        let window = self.window(ipc);
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
@@ -91,12 +126,12 @@ impl Master {
             // listen, but must not be handed anything.
             self.dispatch(now, Input::Draining(worker));
         }
-        for waiting in early {
-            self.post(now, worker, waiting);
+        for (message, cargo) in early {
+            self.tell_with(now, worker, message, cargo);
         }
     }
 
-    fn came_online(&mut self, now: Instant, worker: WorkerId) {
+    pub(super) fn came_online(&mut self, now: Instant, worker: WorkerId) {
         let pid = self.pid_of(worker);
         self.announce(Event::Online { worker, pid });
         self.supervise(now, Fact::Online(worker));
@@ -246,24 +281,31 @@ impl Master {
     }
 
     fn tell_with(&mut self, now: Instant, worker: WorkerId, message: MasterToWorker, cargo: Cargo) {
-        match Encoded::new(&message) {
-            Ok(frame) => self.post(now, worker, Waiting { frame, cargo }),
+        let Some(member) = self.members.get_mut(&worker) else {
+            return;
+        };
+        let Some(link) = member.link.as_mut().filter(|_| member.greeted) else {
+            // Besides user messages, which are counted, only the wish that it leave.
+            member.early.push((message, cargo));
+            return;
+        };
+        match link.encode(&message) {
+            Ok(Wording::Frame(frame)) => self.post(now, worker, frame, cargo),
+            Ok(Wording::Answered(answer)) => self.hear(now, worker, answer),
+            Ok(Wording::Nothing) => {}
+            // The owner's fault, and not the worker's.
+            Err(_) if matches!(message, MasterToWorker::User(_)) => {}
             // Only what a worker gave us to pass on (its opaque data) can be that long.
             Err(error) => self.expel(now, worker, &error),
         }
     }
 
-    fn post(&mut self, now: Instant, worker: WorkerId, waiting: Waiting) {
-        let Some(member) = self.members.get_mut(&worker) else {
-            return;
-        };
-        match member.link.as_mut().filter(|_| member.greeted) {
-            Some(link) => {
-                let delivery = link.send(waiting, &self.connections);
-                self.settle(now, worker, delivery);
-            }
-            // Besides user messages, which are counted, only the wish that it leave.
-            None => member.early.push(waiting),
+    fn post(&mut self, now: Instant, worker: WorkerId, frame: Frame, cargo: Cargo) {
+        if let Some(member) = self.members.get_mut(&worker)
+            && let Some(link) = &mut member.link
+        {
+            let delivery = link.send(Waiting { frame, cargo }, &self.connections);
+            self.settle(now, worker, delivery);
         }
     }
 
@@ -284,10 +326,7 @@ impl Master {
         if waiting >= max {
             return Err(SendError::QueueFull(worker));
         }
-        let message = MasterToWorker::User(UserMessage { json });
-        let frame = Encoded::new(&message).map_err(|_| gone)?;
-        let cargo = Cargo::Nothing;
-        self.post(now, worker, Waiting { frame, cargo });
+        self.tell(now, worker, MasterToWorker::User(UserMessage { json }));
         Ok(())
     }
 

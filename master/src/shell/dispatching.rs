@@ -5,9 +5,9 @@ use std::time::Instant;
 use maitred_core::dispatch::{Effect, Input};
 use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
 use maitred_protocol::MasterToWorker;
-use maitred_protocol::native::Encoded;
 
 use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, classify};
+use super::dialect::Wording;
 use super::master::Master;
 use super::server::Gate;
 use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
@@ -99,11 +99,14 @@ impl Master {
             server,
             client,
         };
-        let link = self
-            .members
-            .get_mut(&worker)
-            .and_then(|member| member.link.as_mut());
-        let (Some(link), Ok(frame)) = (link, Encoded::new(&message)) else {
+        let Some(member) = self.members.get_mut(&worker) else {
+            return self.dispatch(now, Input::Rejected { worker, handoff });
+        };
+        let encoded = member
+            .link
+            .as_mut()
+            .map(|link| (link.encode(&message), link));
+        let Some((Ok(Wording::Frame(frame)), link)) = encoded else {
             debug_assert!(
                 false,
                 "only a worker that has joined is handed a connection"
@@ -118,7 +121,8 @@ impl Master {
     /// Follows up on a frame that was given to a worker's link.
     pub(super) fn settle(&mut self, now: Instant, worker: WorkerId, delivery: Delivery) {
         match delivery {
-            Delivery::Sent | Delivery::Gone => {}
+            // What is held goes on with the worker's next word.
+            Delivery::Sent | Delivery::Gone | Delivery::Held => {}
             Delivery::Queued => self.await_room(worker),
             Delivery::Overflow => self.expel_for(now, worker, "it does not read its channel"),
         }
@@ -138,16 +142,25 @@ impl Master {
     }
 
     pub(super) fn room_came(&mut self, now: Instant, worker: WorkerId) {
-        let Some(link) = self
-            .members
-            .get_mut(&worker)
-            .and_then(|member| member.link.as_mut())
-        else {
-            return;
-        };
-        link.room_came();
-        let delivery = link.flush(now, &self.connections);
-        self.settle(now, worker, delivery);
+        if let Some(link) = self.link_of(worker) {
+            link.room_came();
+        }
+        self.flush(now, worker);
+    }
+
+    /// Sends what waits for a worker, as far as its channel takes it.
+    pub(super) fn flush(&mut self, now: Instant, worker: WorkerId) {
+        if let Some(member) = self.members.get_mut(&worker)
+            && let Some(link) = &mut member.link
+        {
+            let delivery = link.flush(now, &self.connections);
+            self.settle(now, worker, delivery);
+        }
+    }
+
+    /// Returns a worker's link, if it was started and is not buried.
+    pub(super) fn link_of(&mut self, worker: WorkerId) -> Option<&mut WorkerLink> {
+        self.members.get_mut(&worker)?.link.as_mut()
     }
 
     /// Tries again what the kernel refused for a time.
@@ -160,11 +173,7 @@ impl Master {
             .map(|(worker, _)| *worker)
             .collect();
         for worker in refused {
-            let member = self.members.get_mut(&worker);
-            if let Some(link) = member.and_then(|member| member.link.as_mut()) {
-                let delivery = link.flush(now, &self.connections);
-                self.settle(now, worker, delivery);
-            }
+            self.flush(now, worker);
         }
     }
 

@@ -9,19 +9,27 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use maitred_core::dispatch::Input;
-use maitred_core::id::{Generation, SlotId, WorkerId};
+use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{Announcement, ExitStatus, Fact, Order, SlotState, WorkerState};
-use maitred_protocol::native::MasterEnd;
+use maitred_protocol::message::UserMessage;
 use maitred_protocol::{MasterToWorker, fd};
 use tokio::io::Interest;
 use tokio::sync::oneshot;
 
+use super::dialect;
 use super::master::{Master, Member};
 use super::process::{SpawnOrder, Spawned};
 use super::worker_link::{Attended, WorkerLink, abandon, attend};
 use crate::event::Event;
-use crate::settings::KEEPALIVE_GRACE;
+use crate::launch::{Ipc, Launch};
+use crate::settings::{KEEPALIVE_GRACE, LINE_MAX};
 use crate::worker::Worker;
+
+/// What programs are told that end themselves when they hear it: pm2's word, as JSON.
+const SHUTDOWN: &str = r#""shutdown""#;
+
+/// What a program listens on that does so by itself, if it does. Our own begin with 1.
+const UNSEEN_SERVER: ServerId = ServerId(0);
 
 impl Master {
     /// Tells the supervisor a fact and carries out what it orders.
@@ -75,6 +83,12 @@ impl Master {
     }
 
     fn ping(&mut self, now: Instant, worker: WorkerId) {
+        if self
+            .link_of(worker)
+            .is_some_and(|link| link.ipc() == Ipc::None)
+        {
+            return self.supervise(now, Fact::Answered(worker));
+        }
         self.pings = self.pings.wrapping_add(1);
         let nonce = self.pings;
         self.tell(now, worker, MasterToWorker::Ping { nonce });
@@ -127,7 +141,7 @@ impl Master {
     fn spawn(&mut self, now: Instant, worker: WorkerId, (slot, generation): (SlotId, Generation)) {
         let member = Member::new(now, slot, generation);
         self.members.insert(worker, member);
-        let Some(program) = self.settings.exec.clone() else {
+        let Some(launch) = Launch::of(&self.settings) else {
             self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));
             return;
         };
@@ -136,11 +150,12 @@ impl Master {
         let order = SpawnOrder {
             worker,
             slot,
-            program,
-            args: self.settings.args.clone().unwrap_or_default(),
+            launch,
+            preload: self.settings.preload.clone(),
             cwd: self.settings.cwd.clone(),
             env,
             output: self.settings.output.unwrap_or_default(),
+            user: (self.settings.uid, self.settings.gid),
         };
         if !self.outlets.spawner.order(order) {
             let busy = io::Error::new(io::ErrorKind::WouldBlock, "too many spawns at once");
@@ -181,6 +196,7 @@ impl Master {
                     self.announce(Event::Fork { worker, slot, pid });
                 }
                 self.supervise(now, Fact::Spawned { worker, pid });
+                self.take_at_its_word(now, worker);
             }
             Err(error) => {
                 self.announce(Event::SpawnFailed {
@@ -194,16 +210,32 @@ impl Master {
         }
     }
 
+    /// A program without a channel says nothing: that it runs has to do for all that others
+    /// say until they are ready.
+    fn take_at_its_word(&mut self, now: Instant, worker: WorkerId) {
+        if self
+            .link_of(worker)
+            .is_none_or(|link| link.ipc() != Ipc::None)
+        {
+            return;
+        }
+        self.came_online(now, worker);
+        let server = UNSEEN_SERVER;
+        self.supervise(now, Fact::Listening { worker, server });
+    }
+
     /// Ties a started process to its member: channel, pidfd, output. If that fails, which
     /// takes a system out of memory, the process is ended.
     fn attach(&mut self, worker: WorkerId, spawned: Spawned) -> io::Result<u32> {
         let Spawned {
             pid,
             pidfd,
+            ipc,
             channel,
             output,
         } = spawned;
-        let watched = MasterEnd::new(channel)
+        let line_max = self.settings.line_max.unwrap_or(LINE_MAX);
+        let watched = dialect::open(ipc, channel, line_max)
             .and_then(|ends| Ok((ends, fd::watch(pidfd, Interest::READABLE)?)));
         let ((end, inbox), pidfd) = watched.inspect_err(|_| abandon(pid))?;
         let Some(member) = self.members.get_mut(&worker) else {
@@ -217,7 +249,7 @@ impl Master {
         let number = member.pid_number();
         member.status.send_modify(|status| {
             status.pid = Some(number);
-            status.connected = true;
+            status.connected = ipc != Ipc::None;
         });
         self.outlets.outputs.pump(worker, member.slot, output);
         let attended = Attended {
@@ -237,7 +269,18 @@ impl Master {
         self.dispatch(now, Input::Draining(worker));
         let grace = self.settings.keepalive_grace.unwrap_or(KEEPALIVE_GRACE);
         self.tell(now, worker, MasterToWorker::Drain { grace });
+        if self.settings.shutdown_with_message == Some(true) {
+            let json = SHUTDOWN.to_owned();
+            self.tell(now, worker, MasterToWorker::User(UserMessage { json }));
+        }
         self.tell(now, worker, MasterToWorker::Disconnect);
+        let kill_signal = self.supervisor.limits().kill_signal;
+        if let Some(link) = self.link_of(worker)
+            && link.ipc() == Ipc::None
+        {
+            // It hears nothing else.
+            link.signal(kill_signal);
+        }
     }
 
     pub(super) fn is_leaving(&self, worker: WorkerId) -> bool {

@@ -12,8 +12,8 @@ use std::time::Instant;
 use maitred_core::dispatch::{Dispatcher, Effect, Input, PolicyName};
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{Fact, Order, Outcome, Supervisor, WorkerState};
-use maitred_protocol::ChannelError;
 use maitred_protocol::message::Statistics;
+use maitred_protocol::{ChannelError, MasterToWorker};
 use rustix::process::Pid;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,12 +26,14 @@ use super::output::Outputs;
 use super::process::Spawner;
 use super::recorder::Recorder;
 use super::report::Report;
+use super::resting::Rest;
 use super::servers::Servers;
 use super::trace::Trace;
-use super::worker_link::{Waiting, WorkerLink};
+use super::worker_link::{Cargo, WorkerLink};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
-use crate::settings::{PENDING_MAX, Settings, WINDOW};
+use crate::launch::Ipc;
+use crate::settings::{NODE_WINDOW, PENDING_MAX, Settings, WINDOW};
 use crate::worker::{Worker, WorkerStatus};
 
 /// Everything on the dispatch thread.
@@ -57,6 +59,8 @@ pub(crate) struct Master {
     pub(super) last_accepted: ServerId,
     /// When a frame is to be tried again that the kernel refused for a time.
     pub(super) retry_at: Option<Instant>,
+    /// When the first worker has rested that refused a connection.
+    pub(super) rest_ends: Option<Instant>,
     pub(super) closing: Option<Closing>,
     pub(super) departures: Vec<oneshot::Sender<()>>,
     pub(super) reloading: Option<Reloading>,
@@ -91,9 +95,10 @@ pub(super) struct Member {
     /// It has said hello, so that it may be told things.
     pub(super) greeted: bool,
     /// What it is to be told once it has.
-    pub(super) early: Vec<Waiting>,
+    pub(super) early: Vec<(MasterToWorker, Cargo)>,
     /// It broke the protocol and is being killed; only its answers to handoffs still count.
     pub(super) expelled: bool,
+    pub(super) rest: Rest,
     pub(super) status: watch::Sender<WorkerStatus>,
 }
 
@@ -118,6 +123,7 @@ impl Member {
             greeted: false,
             early,
             expelled: false,
+            rest: Rest::default(),
             status,
         }
     }
@@ -148,6 +154,7 @@ impl Master {
             accept_errors: AcceptErrors::default(),
             last_accepted: ServerId(0),
             retry_at: None,
+            rest_ends: None,
             closing: None,
             departures: Vec::new(),
             reloading: None,
@@ -164,7 +171,12 @@ impl Master {
 
     /// Returns when the master wants to be woken although nothing happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let own = [self.servers.rest_ends(), self.retry_at, self.look_at];
+        let own = [
+            self.servers.rest_ends(),
+            self.rest_ends,
+            self.retry_at,
+            self.look_at,
+        ];
         own.into_iter()
             .flatten()
             .chain(self.supervisor.deadline())
@@ -174,6 +186,7 @@ impl Master {
     /// Deals with every deadline that has passed.
     pub(crate) fn handle_deadlines(&mut self, now: Instant) {
         self.servers.end_rests(now);
+        self.end_rests(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry(now);
@@ -188,7 +201,7 @@ impl Master {
     pub(crate) fn handle_report(&mut self, now: Instant, report: Report) {
         match report {
             Report::Message(worker, message) => {
-                self.hear(now, worker, message);
+                self.take_in(now, worker, message);
                 self.check_closing(now);
             }
             Report::Spawned(worker, outcome) => self.enrol(now, worker, outcome),
@@ -257,8 +270,14 @@ impl Master {
         self.settings.policy.unwrap_or(PolicyName::Rr)
     }
 
-    pub(super) fn window(&self) -> u32 {
-        self.settings.window.unwrap_or(WINDOW)
+    /// Returns how many handoffs a worker may have in flight.
+    pub(super) fn window(&self, ipc: Ipc) -> u32 {
+        let default = if ipc == Ipc::Node {
+            NODE_WINDOW
+        } else {
+            WINDOW
+        };
+        self.settings.window.unwrap_or(default)
     }
 
     pub(super) fn pending_max(&self) -> usize {

@@ -21,12 +21,15 @@ use std::thread;
 
 use command_fds::{CommandFdExt, FdMapping};
 use maitred_core::id::{SlotId, WorkerId};
-use maitred_protocol::{environment, native};
+use maitred_protocol::environment;
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::mpsc;
 
+use super::dialect;
 use super::report::Report;
+use crate::launch::{Ipc, Launch, is_script};
+use crate::preload;
 use crate::settings::{INSTANCES_MAX, Output};
 
 /// Orders that may wait for the thread: every worker once, and its replacement.
@@ -49,11 +52,14 @@ const NOT_FOR_WORKERS: [&str; 7] = [
 pub(crate) struct SpawnOrder {
     pub(crate) worker: WorkerId,
     pub(crate) slot: SlotId,
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
+    pub(crate) launch: Launch,
+    /// What a Node worker loads before its program.
+    pub(crate) preload: Option<PathBuf>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) output: Output,
+    /// The user and the group it runs as, if not the master's.
+    pub(crate) user: (Option<u32>, Option<u32>),
 }
 
 /// A worker that was started.
@@ -62,8 +68,10 @@ pub(crate) struct Spawned {
     pub(crate) pid: Pid,
     /// Names the process for good: unlike a pid it is never reused.
     pub(crate) pidfd: OwnedFd,
-    /// The master's end of the channel.
-    pub(crate) channel: OwnedFd,
+    /// What is spoken on the channel.
+    pub(crate) ipc: Ipc,
+    /// The master's end of the channel, if there is one.
+    pub(crate) channel: Option<OwnedFd>,
     /// What it prints, if the master is to read it: standard output, then error.
     pub(crate) output: Vec<OwnedFd>,
 }
@@ -94,7 +102,7 @@ impl Spawner {
 /// Returns the path of a program for good: a deploy, or a worker's other directory, must not
 /// change what its name means. What is not found stays as it is, and starting it will fail.
 pub(crate) fn resolve(program: &Path) -> PathBuf {
-    let found = if program.components().count() > 1 {
+    let found = if program.components().count() > 1 || is_script(program) {
         std::path::absolute(program).ok()
     } else {
         std::env::var_os("PATH").and_then(|path| {
@@ -122,7 +130,8 @@ fn obey(orders: &Receiver<SpawnOrder>, reports: &mpsc::Sender<Report>) {
 }
 
 fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
-    let (channel, worker_end) = native::pair()?;
+    let ipc = order.launch.ipc;
+    let (channel, worker_end) = dialect::pair(ipc)?.unzip();
     let mut command = command(order, worker_end)?;
     let mut child = command.spawn()?;
     // The worker's end must not stay open here, or its end of file would never be seen. The
@@ -133,6 +142,7 @@ fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
         Ok(pidfd) => Ok(Spawned {
             pid,
             pidfd,
+            ipc,
             channel,
             output: take_output(&mut child),
         }),
@@ -149,22 +159,18 @@ fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
     clippy::disallowed_methods,
     reason = "this is the one place that starts processes"
 )]
-fn command(order: &SpawnOrder, worker_end: OwnedFd) -> io::Result<Command> {
-    let mut command = Command::new(&order.program);
+fn command(order: &SpawnOrder, worker_end: Option<OwnedFd>) -> io::Result<Command> {
+    let mut command = Command::new(&order.launch.program);
     let (output, error) = stdio(order.output);
     for name in NOT_FOR_WORKERS {
         command.env_remove(name);
     }
     // What the owner sets is set, whatever its name; ours comes last.
     command
-        .args(&order.args)
+        .args(&order.launch.args)
         .envs(&order.env)
-        .env(
-            environment::CHANNEL_FD,
-            environment::CHANNEL_NUMBER.to_string(),
-        )
-        .env(environment::WORKER_ID, order.worker.0.to_string())
-        .env(environment::SLOT, order.slot.0.to_string())
+        .envs(identity(order))
+        .envs(preload(order))
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(error)
@@ -172,14 +178,54 @@ fn command(order: &SpawnOrder, worker_end: OwnedFd) -> io::Result<Command> {
     if let Some(directory) = &order.cwd {
         command.current_dir(directory);
     }
-    let mapping = FdMapping {
-        parent_fd: worker_end,
-        child_fd: environment::CHANNEL_NUMBER,
-    };
-    command
-        .fd_mappings(vec![mapping])
-        .map_err(io::Error::other)?;
+    let (uid, gid) = order.user;
+    uid.map(|uid| command.uid(uid));
+    gid.map(|gid| command.gid(gid));
+    if let Some(parent_fd) = worker_end {
+        let child_fd = environment::CHANNEL_NUMBER;
+        let mapping = FdMapping {
+            parent_fd,
+            child_fd,
+        };
+        command
+            .fd_mappings(vec![mapping])
+            .map_err(io::Error::other)?;
+    }
     Ok(command)
+}
+
+/// Returns the variables by which a worker knows who it is, in the words of its language.
+///
+/// A program without a channel gets the numbers only: were the channel named as well, a Node
+/// program would take its standard descriptors for one.
+fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
+    let channel = environment::CHANNEL_NUMBER.to_string().into();
+    let (worker, slot) = (order.worker.0.to_string(), order.slot.0.to_string());
+    let mut variables = vec![
+        (environment::WORKER_ID, worker.clone().into()),
+        (environment::SLOT, slot.clone().into()),
+    ];
+    match order.launch.ipc {
+        Ipc::Native => variables.push((environment::CHANNEL_FD, channel)),
+        Ipc::Node => variables.extend([
+            (environment::NODE_CHANNEL_FD, channel),
+            (environment::NODE_UNIQUE_ID, worker.into()),
+            (environment::NODE_SERIALIZATION, "json".into()),
+            (environment::NODE_INSTANCE, slot.into()),
+        ]),
+        Ipc::None => variables.push((environment::NODE_INSTANCE, slot.into())),
+    }
+    variables
+}
+
+/// Returns the variables by which a Node worker loads the preload.
+fn preload(order: &SpawnOrder) -> impl IntoIterator<Item = (&'static str, OsString)> {
+    let file = order.preload.as_deref().filter(|_| order.launch.ipc == Ipc::Node);
+    let name = OsString::from(preload::NODE_OPTIONS);
+    let own = || std::env::var_os(&name);
+    let user = order.env.get(&name).cloned().or_else(own);
+    let variables = file.and_then(|file| preload::variables(user.as_deref(), file));
+    variables.into_iter().flatten()
 }
 
 fn stdio(output: Output) -> (Stdio, Stdio) {
@@ -199,6 +245,7 @@ fn take_output(child: &mut Child) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn a_program_is_found_once_and_for_all() {
@@ -211,16 +258,18 @@ mod tests {
 
     #[test]
     fn workers_are_not_told_what_was_meant_for_the_master() {
+        let launch = Launch::of(&Settings::new().exec("worker")).unwrap();
         let order = SpawnOrder {
             worker: WorkerId(7),
             slot: SlotId(2),
-            program: "worker".into(),
-            args: Vec::new(),
+            launch,
+            preload: None,
             cwd: None,
             env: [("WATCHDOG_USEC".into(), "1".into())].into(),
             output: Output::Discard,
+            user: (None, None),
         };
-        let (_, worker_end) = native::pair().unwrap();
+        let (_, worker_end) = dialect::pair(Ipc::Native).unwrap().unzip();
         let command = command(&order, worker_end).unwrap();
         let set: BTreeMap<_, _> = command.get_envs().collect();
         let value = |name: &str| set[OsString::from(name).as_os_str()];

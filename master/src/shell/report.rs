@@ -4,8 +4,9 @@ use std::io;
 
 use maitred_core::id::WorkerId;
 use maitred_core::supervise::ExitStatus;
-use maitred_protocol::{ChannelError, WorkerToMaster};
+use maitred_protocol::ChannelError;
 
+use super::dialect::Incoming;
 use super::process::Spawned;
 
 /// Something that happened outside the event loop. Reports about one worker keep their
@@ -15,7 +16,7 @@ pub(crate) enum Report {
     /// The spawner has done what it was asked, or could not.
     Spawned(WorkerId, io::Result<Spawned>),
     /// A worker says something.
-    Message(WorkerId, WorkerToMaster),
+    Message(WorkerId, Incoming),
     /// A worker broke the protocol; it is not listened to any more.
     Breached(WorkerId, ChannelError),
     /// A worker has closed its end of the channel.

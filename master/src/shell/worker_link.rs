@@ -19,15 +19,17 @@ use std::time::{Duration, Instant};
 
 use maitred_core::id::{ConnectionId, WorkerId};
 use maitred_core::supervise::ExitStatus;
-use maitred_protocol::native::{Encoded, MasterEnd, MasterInbox};
-use maitred_protocol::{ChannelError, WorkerToMaster};
+use maitred_protocol::node::{self, Meaning};
+use maitred_protocol::{ChannelError, MasterToWorker};
 use nix::sys::signal::{Signal, killpg};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::dialect::{Frame, LinkEnd, LinkInbox, Wording};
 use super::report::Report;
+use crate::launch::Ipc;
 
 /// Frames that may wait for a worker that does not read.
 ///
@@ -57,7 +59,7 @@ const LONG_MESSAGE: usize = 4096;
 /// A frame that waits, with the connection whose descriptor it needs.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) frame: Encoded,
+    pub(crate) frame: Frame,
     pub(crate) cargo: Cargo,
 }
 
@@ -79,6 +81,8 @@ pub(crate) enum Delivery {
     Sent,
     /// It waits for room in the channel.
     Queued,
+    /// It waits for the worker's next word.
+    Held,
     /// The worker does not read: its outbox is full.
     Overflow,
     /// The channel is closed; the worker's end will be reported.
@@ -94,7 +98,7 @@ pub(crate) trait Descriptors {
 /// The sending half of one worker's link, and its process.
 #[derive(Debug)]
 pub(crate) struct WorkerLink {
-    end: MasterEnd,
+    end: LinkEnd,
     pid: Pid,
     /// Set by the attending task before the pid can be reused.
     reaped: Arc<AtomicBool>,
@@ -106,7 +110,7 @@ pub(crate) struct WorkerLink {
 }
 
 impl WorkerLink {
-    pub(crate) fn new(end: MasterEnd, pid: Pid, reaped: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(end: LinkEnd, pid: Pid, reaped: Arc<AtomicBool>) -> Self {
         let outbox = VecDeque::new();
         Self {
             end,
@@ -116,6 +120,21 @@ impl WorkerLink {
             waiting: None,
             retry_at: None,
         }
+    }
+
+    /// Returns the language that the worker speaks.
+    pub(crate) fn ipc(&self) -> Ipc {
+        self.end.ipc()
+    }
+
+    /// Puts a message into the worker's language.
+    pub(crate) fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
+        self.end.encode(message)
+    }
+
+    /// Returns what a Node worker means by what it said.
+    pub(crate) fn interpret(&mut self, heard: node::Heard) -> Result<Meaning, ChannelError> {
+        self.end.interpret(heard)
     }
 
     /// Sends a frame, or puts it behind those that wait.
@@ -150,6 +169,7 @@ impl WorkerLink {
             match self.end.send(&next.frame, descriptor) {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(ChannelError::Full) => return Delivery::Queued,
+                Err(ChannelError::AwaitingAck) => return Delivery::Held,
                 Err(ChannelError::TooManyInFlight | ChannelError::Io(_)) => {
                     self.retry_at = Some(now + IN_FLIGHT_RETRY);
                     return Delivery::Queued;
@@ -169,10 +189,12 @@ impl WorkerLink {
         if self.waiting.is_some() || self.outbox.is_empty() || self.retry_at.is_some() {
             return;
         }
-        let (end, reports) = (self.end.clone(), reports.clone());
+        let (Some(room), reports) = (self.end.room(), reports.clone()) else {
+            return;
+        };
         let task = tokio::spawn(async move {
             // An error means that the runtime is ending; a closed queue that the loop has.
-            if end.writable().await.is_ok() {
+            if room.writable().await.is_ok() {
                 reports
                     .send(Report::Writable(worker))
                     .await
@@ -239,7 +261,7 @@ pub(crate) struct Attended {
     pub(crate) worker: WorkerId,
     pub(crate) pid: Pid,
     pub(crate) pidfd: AsyncFd<OwnedFd>,
-    pub(crate) inbox: MasterInbox,
+    pub(crate) inbox: LinkInbox,
     pub(crate) reaped: Arc<AtomicBool>,
 }
 
@@ -273,7 +295,7 @@ async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool
         };
         let (report, trusted) = match received {
             Ok(message) => {
-                let is_long = is_long(&message);
+                let is_long = message.text_len() > LONG_MESSAGE;
                 pass_on(reports, Report::Message(worker, message)).await;
                 if is_long {
                     tokio::task::yield_now().await;
@@ -290,10 +312,6 @@ async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool
     }
 }
 
-fn is_long(message: &WorkerToMaster) -> bool {
-    matches!(message, WorkerToMaster::User(user) if user.json.len() > LONG_MESSAGE)
-}
-
 async fn pass_on(reports: &mpsc::Sender<Report>, report: Report) {
     // A closed queue means that the master is at its end and nobody wants to know.
     reports.send(report).await.unwrap_or_default();
@@ -302,7 +320,7 @@ async fn pass_on(reports: &mpsc::Sender<Report>, report: Report) {
 /// Reads what a dead worker had still said. A breach among it changes nothing any more.
 async fn hear_out(attended: &mut Attended, reports: &mpsc::Sender<Report>) {
     for _ in 0..LAST_WORDS_MAX {
-        let Ok(Some(message)) = attended.inbox.try_receive() else {
+        let Ok(Some(message)) = attended.inbox.try_receive().await else {
             return;
         };
         pass_on(reports, Report::Message(attended.worker, message)).await;

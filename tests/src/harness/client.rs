@@ -112,6 +112,17 @@ impl<S: Read + Write> Client<S> {
         Ok(answer)
     }
 
+    /// Reads what still comes until the server closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub fn rest(mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest)?;
+        Ok(rest)
+    }
+
     /// Reads an answer's head only, and leaves its body, if it has one, to whoever wants it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::ledger::Ledger;
 use super::{
-    DEADLINE, Home, Log, number, processes, program, text, wait_until, wait_within, worker,
+    DEADLINE, Home, Log, node_program, number, processes, program, text, wait_until, wait_within, worker,
 };
 
 /// Where all events are written of a cluster that is recorded, in its directory.
@@ -54,6 +54,13 @@ impl Launch {
     pub fn demo(workers: usize) -> Self {
         let workers = workers.to_string();
         Self::run(["--listen", "127.0.0.1:0", "-i", &workers])
+    }
+
+    /// Starts with so many workers of a Node program of the tests, on a port of their own.
+    #[must_use]
+    pub fn node(name: &str, workers: usize) -> Self {
+        let workers = workers.to_string();
+        Self::run([node_program(name)]).with(["-i", &workers, "--env", "PORT=0"])
     }
 
     /// Adds arguments.

@@ -33,7 +33,7 @@ pub use length::{Progress, is_long, short_or_long, tell};
 pub use library::LibraryCluster;
 pub use load::Load;
 pub use log::{Log, address, number, text, worker};
-pub use programs::{Changing, program};
+pub use programs::{Changing, node_program, program};
 pub use strace::Strace;
 pub use wait::{Beat, wait_for, wait_until, wait_within};
 

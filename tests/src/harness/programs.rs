@@ -36,6 +36,21 @@ fn folder() -> PathBuf {
     folder.expect("a test lies in target/*/deps").to_owned()
 }
 
+/// Returns the path of a Node program of the tests: `express.js` …
+///
+/// # Panics
+///
+/// If the packages are missing that they use, with the command that installs them.
+#[must_use]
+pub fn node_program(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "the packages of the Node programs are missing: run `npm ci --prefix tests/node` first"
+    );
+    folder.join(name)
+}
+
 /// A program that is replaced while workers of it run: a script that is another one each time.
 #[derive(Debug)]
 pub struct Changing {

@@ -1,0 +1,240 @@
+//! The channel of one worker, in whichever language the worker speaks.
+//!
+//! Everything else in the shell knows the typed messages only. Rust workers speak them as they
+//! are; Node's own child processes speak JSON lines, which `maitred_protocol::node` translates;
+//! a plain program has no channel at all, and hears nothing.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use maitred_protocol::native::{self, Encoded};
+use maitred_protocol::{ChannelError, MasterToWorker, WorkerToMaster, node};
+
+use crate::launch::Ipc;
+
+/// The master's end of a channel, for sending.
+#[derive(Debug)]
+pub(crate) enum LinkEnd {
+    /// A Rust worker's.
+    Native(native::MasterEnd),
+    /// A Node worker's, with all that its translation has to remember.
+    Node(Box<node::MasterEnd>),
+    /// There is nobody to talk to.
+    Nothing,
+}
+
+/// The master's end of a channel, for receiving.
+#[derive(Debug)]
+pub(crate) enum LinkInbox {
+    /// A Rust worker's.
+    Native(native::MasterInbox),
+    /// A Node worker's.
+    Node(node::MasterInbox),
+    /// Nobody will say anything.
+    Nothing,
+}
+
+/// A message in the form in which it is sent.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// To a Rust worker.
+    Native(Encoded),
+    /// To a Node worker.
+    Node(node::Line),
+}
+
+/// What a message comes to in a worker's language.
+#[derive(Debug)]
+pub(crate) enum Wording {
+    /// Something to be sent.
+    Frame(Frame),
+    /// Nothing to be sent: the worker's answer is known already.
+    Answered(WorkerToMaster),
+    /// Nothing to be sent.
+    Nothing,
+}
+
+/// What came over a channel.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A message, as it is.
+    Native(WorkerToMaster),
+    /// What a Node worker said; its channel's end knows what that means.
+    Node(node::Heard),
+}
+
+/// Makes the two ends of a worker's channel: the master's first. A plain program has none.
+///
+/// # Errors
+///
+/// Those of socketpair(2).
+pub(crate) fn pair(ipc: Ipc) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    match ipc {
+        Ipc::Native => native::pair().map(Some),
+        Ipc::Node => node::pair().map(Some),
+        Ipc::None => Ok(None),
+    }
+}
+
+/// Takes over the master's end. Needs a tokio runtime with I/O.
+///
+/// # Errors
+///
+/// Those of registering a descriptor with epoll.
+pub(crate) fn open(
+    ipc: Ipc,
+    channel: Option<OwnedFd>,
+    message_max: usize,
+) -> io::Result<(LinkEnd, LinkInbox)> {
+    let Some(channel) = channel else {
+        return Ok((LinkEnd::Nothing, LinkInbox::Nothing));
+    };
+    if ipc == Ipc::Node {
+        let (end, inbox) = node::MasterEnd::new(channel, message_max)?;
+        return Ok((LinkEnd::Node(Box::new(end)), LinkInbox::Node(inbox)));
+    }
+    let (end, inbox) = native::MasterEnd::new(channel)?;
+    Ok((LinkEnd::Native(end), LinkInbox::Native(inbox)))
+}
+
+impl LinkEnd {
+    /// Returns the language that is spoken.
+    pub(crate) fn ipc(&self) -> Ipc {
+        match self {
+            Self::Native(_) => Ipc::Native,
+            Self::Node(_) => Ipc::Node,
+            Self::Nothing => Ipc::None,
+        }
+    }
+
+    /// Puts a message into the worker's language.
+    ///
+    /// # Errors
+    ///
+    /// As the ends' own.
+    pub(crate) fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
+        Ok(match self {
+            Self::Native(_) => Wording::Frame(Frame::Native(Encoded::new(message)?)),
+            Self::Node(end) => match end.encode(message)? {
+                node::Wording::Line(line) => Wording::Frame(Frame::Node(line)),
+                node::Wording::Answered(answer) => Wording::Answered(answer),
+                node::Wording::Nothing => Wording::Nothing,
+            },
+            Self::Nothing => Wording::Nothing,
+        })
+    }
+
+    /// Returns what a Node worker means by what it said.
+    ///
+    /// # Errors
+    ///
+    /// A breach of the protocol.
+    pub(crate) fn interpret(&mut self, heard: node::Heard) -> Result<node::Meaning, ChannelError> {
+        match self {
+            Self::Node(end) => end.hear(heard),
+            Self::Native(_) | Self::Nothing => {
+                debug_assert!(false, "only Node workers have to be interpreted");
+                Ok(node::Meaning::default())
+            }
+        }
+    }
+
+    /// Returns where to wait for room in the channel.
+    pub(crate) fn room(&self) -> Option<Room> {
+        match self {
+            Self::Native(end) => Some(Room::Native(end.clone())),
+            Self::Node(end) => Some(Room::Node(end.room())),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Sends a frame, with the descriptor it needs.
+    ///
+    /// # Errors
+    ///
+    /// As the ends' own.
+    pub(crate) fn send(
+        &mut self,
+        frame: &Frame,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ChannelError> {
+        match (self, frame) {
+            (Self::Native(end), Frame::Native(frame)) => end.send(frame, descriptor),
+            (Self::Node(end), Frame::Node(line)) => end.send(line, descriptor),
+            (_, _) => {
+                debug_assert!(false, "a link only sends what it has encoded");
+                Err(ChannelError::PeerGone)
+            }
+        }
+    }
+}
+
+/// Where one waits for room in a channel.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// A Rust worker's.
+    Native(native::MasterEnd),
+    /// A Node worker's.
+    Node(node::Room),
+}
+
+impl Room {
+    /// Waits until the channel may take another frame.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime's I/O driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Native(end) => end.writable().await,
+            Self::Node(room) => room.writable().await,
+        }
+    }
+}
+
+impl LinkInbox {
+    /// Receives what the worker says next.
+    ///
+    /// # Errors
+    ///
+    /// As the inboxes' own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<Incoming, ChannelError> {
+        match self {
+            Self::Native(inbox) => inbox.receive().await.map(Incoming::Native),
+            Self::Node(inbox) => inbox.receive().await.map(Incoming::Node),
+            Self::Nothing => std::future::pending().await,
+        }
+    }
+
+    /// Receives what the worker says next if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As the inboxes' own.
+    pub(crate) async fn try_receive(&mut self) -> Result<Option<Incoming>, ChannelError> {
+        Ok(match self {
+            Self::Native(inbox) => inbox.try_receive()?.map(Incoming::Native),
+            Self::Node(inbox) => inbox.try_receive().await?.map(Incoming::Node),
+            Self::Nothing => None,
+        })
+    }
+}
+
+impl Incoming {
+    /// Returns how many bytes of a program's own message it carries.
+    pub(crate) fn text_len(&self) -> usize {
+        match self {
+            Self::Native(WorkerToMaster::User(user)) => user.json.len(),
+            Self::Native(_) => 0,
+            Self::Node(heard) => heard.message_len(),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Node workers that die, stop, spin, refuse and run out of descriptors: no connection is lost
+//! that none of them had acked.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use maitred::WorkerId;
+use maitred_tests::harness::client::{Client, get};
+use maitred_tests::harness::{
+    Beat, DEADLINE, Launch, TestCluster, number, processes, wait_for, wait_until, worker,
+};
+use rustix::process::Signal;
+
+fn is_long() -> bool {
+    std::env::var_os("MAITRED_LONG").is_some()
+}
+
+fn pid_of(cluster: &TestCluster, id: WorkerId) -> u32 {
+    cluster.workers()[&id]
+}
+
+#[test]
+fn killing_node_workers_loses_no_connection_that_none_of_them_had_acked() {
+    const EVERY: Duration = Duration::from_millis(200);
+    let (duration, connections_min) = if is_long() {
+        ("20s", 20_000)
+    } else {
+        ("5s", 500)
+    };
+    let cluster = Launch::node("plain.js", 2).recorded().ready();
+    let mut load = cluster.bench("/", &["-c", "64", "--close", "-d", duration]);
+    let (mut beat, mut kills) = (Beat::every(EVERY), 0);
+    loop {
+        beat.wait();
+        if !load.is_running() {
+            break;
+        }
+        if let Some(&pid) = cluster.workers().values().nth(kills % 2) {
+            processes::signal(pid, Signal::KILL);
+            kills += 1;
+        }
+    }
+    let record = load.finish();
+    cluster.wait_for_workers(2);
+    let master = cluster.end();
+    let found = record.assert_nothing_lost(&master, connections_min);
+    assert_eq!(record.figures["totals"]["timeout"], 0, "{found:#}");
+    assert!(kills > 5);
+}
+
+#[test]
+fn a_connection_handed_to_a_stopped_node_worker_is_answered_by_the_other() {
+    let options = ["--ack-timeout", "0", "--heartbeat-timeout", "0"];
+    let cluster = Launch::node("plain.js", 2).with(options).ready();
+    let address = cluster.address();
+    let stopped = get(address, "/").unwrap().worker();
+    let pid = pid_of(&cluster, stopped);
+    processes::signal(pid, Signal::STOP);
+    wait_until("the worker to stand still", || {
+        processes::state(pid) == Some('T')
+    });
+    // Of two in a row one goes to each.
+    let mut clients: Vec<Client> = (0..2).map(|_| Client::connect(address).unwrap()).collect();
+    for client in &mut clients {
+        client.ask("/", "close").unwrap();
+    }
+    cluster.log().wait("handed_off", |event| {
+        worker(event) == stopped && number(event, "connection") > 1
+    });
+    processes::signal(pid, Signal::KILL);
+    for client in &mut clients {
+        assert_ne!(client.answer().unwrap().worker(), stopped);
+    }
+    cluster.wait_for_workers(2);
+    cluster.stop();
+}
+
+/// Has one of two workers enter an endless loop, and asserts that it is replaced in time.
+fn endless_loop(options: &[&str], then: impl FnOnce(SocketAddr)) {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    const ROOM: Duration = Duration::from_secs(1);
+    let cluster = Launch::node("plain.js", 2).with(["--heartbeat-timeout", "1s"]);
+    let cluster = cluster.with(options).recorded().ready();
+    let address = cluster.address();
+    let spinning = thread::spawn(move || {
+        let began = Instant::now();
+        get(address, "/spin").expect_err("nobody answers");
+        began.elapsed()
+    });
+    then(address);
+    let took = spinning.join().unwrap();
+    assert!(took <= TIMEOUT + ROOM, "{took:?}");
+    cluster.log().wait("hung", |_| true);
+    cluster.wait_for_workers(2);
+    cluster.stop();
+}
+
+#[test]
+fn a_node_worker_in_an_endless_loop_is_replaced_though_nobody_asks_for_it() {
+    endless_loop(&[], |_| ());
+}
+
+#[test]
+fn a_node_worker_in_an_endless_loop_is_replaced_under_traffic_without_a_preload() {
+    endless_loop(&["--no-preload"], |address| {
+        // As many as it takes for one to be handed to it.
+        for _ in 0..4 {
+            let mut client = Client::connect(address).unwrap();
+            client.ask("/", "close").unwrap();
+            drop(client);
+        }
+    });
+}
+
+#[test]
+fn a_node_worker_that_computes_for_long_is_left_alone() {
+    let milliseconds = if is_long() { 8000 } else { 1500 };
+    let cluster = Launch::node("plain.js", 2);
+    let cluster = if is_long() {
+        cluster
+    } else {
+        cluster.with(["--ack-timeout", "200ms"])
+    };
+    let cluster = cluster.ready();
+    let address = cluster.address();
+    let path = format!("/compute?ms={milliseconds}");
+    // More than there are workers, so that some wait un-acked behind the busy ones.
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            thread::spawn(move || get(address, &path).unwrap().status)
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), 200);
+    }
+    let log = cluster.log();
+    assert!(log.named("hung").is_empty() && log.named("exit").is_empty());
+    cluster.stop();
+}
+
+#[test]
+fn what_a_full_node_worker_refuses_is_taken_by_others() {
+    const LIMITS: [usize; 2] = [1, 9];
+    let options = ["--env", "LIMITS=1,9"];
+    let cluster = Launch::node("limited.js", 2).with(options).ready();
+    let address = cluster.address();
+    let open: Vec<TcpStream> = (0..10)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let mut counts = [0; 2];
+    for stream in &open {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        counts[line.trim().parse::<usize>().unwrap()] += 1;
+    }
+    assert_eq!(counts, LIMITS);
+    drop(open);
+    cluster.stop();
+}
+
+#[test]
+fn a_connection_that_every_node_worker_refuses_costs_the_master_next_to_nothing() {
+    /// Hundredths of a second of a processor in one second; Node's own primary uses 35.
+    const TICKS_MAX: u64 = 5;
+    let options = ["--env", "LIMITS=1,1"];
+    let cluster = Launch::node("limited.js", 2).with(options).ready();
+    let address = cluster.address();
+    let open: Vec<TcpStream> = (0..3)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    cluster.log().wait_count("rejected", 2);
+    let before = processes::processor_ticks(cluster.pid()).unwrap();
+    Beat::every(Duration::from_secs(1)).wait();
+    let after = processes::processor_ticks(cluster.pid()).unwrap();
+    assert!(after - before <= TICKS_MAX, "{} %", after - before);
+    drop(open);
+    cluster.stop();
+}
+
+#[test]
+fn a_node_worker_without_descriptors_rests_and_comes_back() {
+    let cluster = Launch::node("hungry.js", 2)
+        .with(["--env", "HUNGER=1000"])
+        .through(["prlimit", "--nofile=256:256"])
+        .ready();
+    let address = cluster.address();
+    let hungry = get(address, "/eat").unwrap().worker();
+    wait_until("a connection that it could not take", || {
+        get(address, "/").unwrap();
+        !cluster.log().steps("rejected").is_empty()
+    });
+    // It takes its share again: every other one of those that come one after the other.
+    wait_until("its return", || {
+        get(address, "/").unwrap().worker() == hungry
+    });
+    let mut counts: BTreeMap<WorkerId, usize> = BTreeMap::new();
+    for _ in 0..20 {
+        *counts
+            .entry(get(address, "/").unwrap().worker())
+            .or_default() += 1;
+    }
+    assert!(counts[&hungry] >= 9, "{counts:?}");
+    assert!(cluster.log().named("exit").is_empty());
+    cluster.stop();
+}
+
+#[test]
+fn a_stalled_client_of_a_large_answer_holds_up_nobody() {
+    let cluster = Launch::node("large.js", 1).ready();
+    let address = cluster.address();
+    let mut stalled = Client::connect(address).unwrap();
+    stalled.ask("/large", "close").unwrap();
+    stalled.head().unwrap();
+    for _ in 0..20 {
+        assert_eq!(get(address, "/").unwrap().text(), "small");
+    }
+    drop(stalled);
+    cluster.stop();
+}
+
+#[test]
+fn a_node_program_that_throws_ends_the_run_with_its_last_lines() {
+    let finished = Launch::node("throws.js", 2)
+        .with(["--max-boot-failures", "1"])
+        .finish();
+    assert_eq!(finished.code, Some(1));
+    let said = finished.log.lines().join("\n");
+    assert!(said.contains("this program is broken"), "{said}");
+}
+
+#[test]
+fn a_node_worker_that_cuts_its_channel_ends_with_code_0_and_is_replaced() {
+    let cluster = Launch::node("leaves.js", 2).ready();
+    let address = cluster.address();
+    get(address, "/leave").unwrap();
+    let exit = cluster.log().wait("exit", |_| true);
+    assert_eq!(
+        (&exit["code"], &exit["exited_after_disconnect"]),
+        (&0.into(), &false.into())
+    );
+    cluster.wait_for_workers(2);
+    for _ in 0..4 {
+        get(address, "/").unwrap();
+    }
+    cluster.stop();
+}
+
+#[test]
+fn connections_and_messages_of_all_sizes_do_not_mix() {
+    let requests = if is_long() { "20000" } else { "3000" };
+    let cluster = Launch::node("messages.js", 2).recorded().ready();
+    let load = cluster.bench("/", &["-c", "32", "--close", "-a", requests]);
+    let record = load.finish();
+    let master = cluster.end();
+    // The checker compares who answered with who acked.
+    record.assert_all_answered(&master, requests.parse().unwrap());
+}
+
+#[test]
+fn a_node_program_that_never_listens_fails_a_reload() {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("app.js");
+    let become_ = |name: &str| {
+        let new = place.path().join("new.js");
+        std::fs::copy(maitred_tests::harness::node_program(name), &new).unwrap();
+        std::fs::rename(new, &program).unwrap();
+    };
+    become_("plain.js");
+    let cluster = Launch::run([&program])
+        .with(["-i", "2", "--env", "PORT=0", "--listen-timeout", "1s"])
+        .ready();
+    let before = cluster.workers();
+    for (broken, reason) in [("never.js", "did not listen"), ("throws.js", "code 1")] {
+        become_(broken);
+        let failed = cluster.command(&["reload"]);
+        let said = failed.log.story();
+        assert_eq!(failed.code, Some(1), "{said}");
+        assert!(said.contains(reason), "{said}");
+        wait_until("the old workers, and no others", || {
+            cluster.workers() == before
+        });
+        get(cluster.address(), "/").unwrap();
+    }
+    become_("plain.js");
+    cluster.obey(&["reload"]);
+    wait_for("an answer", || get(cluster.address(), "/").ok());
+    cluster.stop();
+}
+
+#[test]
+fn what_a_leaving_node_worker_was_asked_is_answered_whole() {
+    let cluster = Launch::node("plain.js", 2).ready();
+    let address = cluster.address();
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(address).unwrap()).collect();
+    for client in &mut clients {
+        client.ask("/slow", "keep-alive").unwrap();
+    }
+    cluster.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    for client in clients {
+        assert!(client.rest().unwrap().is_empty());
+    }
+    assert_eq!(cluster.finish().code, Some(0));
+}

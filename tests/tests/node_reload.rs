@@ -1,0 +1,76 @@
+//! The twelve reloads that process managers are measured by: programs that know nothing of them,
+//! programs that end politely by themselves, and programs that do all they can; answers at once
+//! and after 100 ms; connections that stay, and one for each request. None may fail.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::time::Duration;
+
+use maitred_tests::harness::{Beat, Launch};
+
+const CLIENTS: &str = "40";
+/// A load that lasts until it is stopped.
+const FOR_LONG: &str = "1h";
+
+/// What a program does about its end.
+enum Manners {
+    /// Nothing: it knows neither of managers nor of signals.
+    None,
+    /// It says when it is ready, and closes its server on SIGINT.
+    Closes,
+    /// It also announces its end in its answers.
+    Announces,
+}
+
+/// Reloads under load, of which nothing may fail.
+fn reload_under(manners: &Manners, delay: &str, load: &[&str]) {
+    let is_long = std::env::var_os("MAITRED_LONG").is_some();
+    let (reloads, every) = if is_long { (5, 800) } else { (2, 100) };
+    let delay = format!("DELAY={delay}");
+    let launch = Launch::node("draining.js", 2).with(["--env", &delay]);
+    let launch = match manners {
+        Manners::None => launch.with(["--env", "PLAIN=1"]),
+        Manners::Closes => launch.with(["--wait-ready", "--kill-signal", "SIGINT"]),
+        Manners::Announces => launch
+            .with(["--wait-ready", "--kill-signal", "SIGINT"])
+            .with(["--env", "POLITE=1"]),
+    };
+    let cluster = launch.recorded().ready();
+    let load = cluster.bench("/", &[&["-c", CLIENTS, "-d", FOR_LONG], load].concat());
+    let mut beat = Beat::every(Duration::from_millis(every));
+    for _ in 0..reloads {
+        beat.wait();
+        cluster.obey(&["reload"]);
+    }
+    beat.wait();
+    let record = load.stop();
+    let master = cluster.end();
+    record.assert_all_answered(&master, 40);
+    assert!(master.log.named("reload_failed").is_empty());
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $manners:ident, $delay:literal, $load:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                reload_under(&Manners::$manners, $delay, &$load);
+            }
+        )*
+    };
+}
+
+scenarios! {
+    a_plain_program_with_connections_that_stay: None, "0", [];
+    a_plain_program_with_a_connection_a_request: None, "0", ["--close"];
+    a_plain_slow_program_with_connections_that_stay: None, "100", [];
+    a_plain_slow_program_with_a_connection_a_request: None, "100", ["--close"];
+    a_program_that_closes_with_connections_that_stay: Closes, "0", [];
+    a_program_that_closes_with_a_connection_a_request: Closes, "0", ["--close"];
+    a_slow_program_that_closes_with_connections_that_stay: Closes, "100", [];
+    a_slow_program_that_closes_with_a_connection_a_request: Closes, "100", ["--close"];
+    a_program_that_announces_with_connections_that_stay: Announces, "0", [];
+    a_program_that_announces_with_a_connection_a_request: Announces, "0", ["--close"];
+    a_slow_program_that_announces_with_connections_that_stay: Announces, "100", [];
+    a_slow_program_that_announces_with_a_connection_a_request: Announces, "100", ["--close"];
+}
