@@ -174,7 +174,11 @@ impl Cluster {
     pub async fn setup(&self, mut settings: Settings) -> Result<(), ClusterError> {
         check(&settings)?;
         settings.exec = settings.exec.as_deref().map(process::resolve);
-        settings.preload = settings.preload.as_deref().map(preload::write).transpose()?;
+        settings.preload = settings
+            .preload
+            .as_deref()
+            .map(preload::write)
+            .transpose()?;
         self.ask(Command::Setup(Box::new(settings))).await
     }
 
@@ -336,7 +340,11 @@ impl Cluster {
 /// resolved once, now: after a deploy the running file's name reads "(deleted)".
 fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
     check(&settings)?;
-    settings.preload = settings.preload.as_deref().map(preload::write).transpose()?;
+    settings.preload = settings
+        .preload
+        .as_deref()
+        .map(preload::write)
+        .transpose()?;
     settings.exec = Some(if let Some(program) = &settings.exec {
         process::resolve(program)
     } else {

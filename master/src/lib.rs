@@ -36,10 +36,6 @@ mod event;
 mod events;
 mod launch;
 mod operation;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the shell does not start Node workers yet")
-)]
 mod preload;
 mod record;
 mod settings;

@@ -158,7 +158,10 @@ pub(super) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .and_then(|home| home.lock())
         .map_err(misplaced)?;
     let settings = settings(&arguments)?;
-    let settings = arguments.launch.preload(settings, lock.directory());
+    let settings = match arguments.ipc() {
+        Ipc::Node => arguments.launch.preload(settings, lock.directory()),
+        Ipc::Native | Ipc::None => settings,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -226,6 +226,11 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// Returns the state directory's absolute path.
+    pub(crate) fn directory(&self) -> &Path {
+        self.home.directory()
+    }
+
     /// Opens the control socket. A stale one, left by a master that was killed, is replaced.
     ///
     /// # Errors

@@ -220,7 +220,10 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
 
 /// Returns the variables by which a Node worker loads the preload.
 fn preload(order: &SpawnOrder) -> impl IntoIterator<Item = (&'static str, OsString)> {
-    let file = order.preload.as_deref().filter(|_| order.launch.ipc == Ipc::Node);
+    let file = order
+        .preload
+        .as_deref()
+        .filter(|_| order.launch.ipc == Ipc::Node);
     let name = OsString::from(preload::NODE_OPTIONS);
     let own = || std::env::var_os(&name);
     let user = order.env.get(&name).cloned().or_else(own);

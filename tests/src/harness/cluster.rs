@@ -14,7 +14,8 @@ use rustix::process::Signal;
 
 use super::ledger::Ledger;
 use super::{
-    DEADLINE, Home, Log, node_program, number, processes, program, text, wait_until, wait_within, worker,
+    DEADLINE, Home, Log, node_program, number, processes, program, text, wait_until, wait_within,
+    worker,
 };
 
 /// Where all events are written of a cluster that is recorded, in its directory.
