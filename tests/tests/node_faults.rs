@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use maitred::WorkerId;
 use maitred_tests::harness::client::{Client, get};
 use maitred_tests::harness::{
-    Beat, DEADLINE, Launch, TestCluster, number, processes, wait_for, wait_until, worker,
+    Beat, DEADLINE, Launch, TestCluster, processes, wait_for, wait_until, worker,
 };
 use rustix::process::Signal;
 
@@ -26,21 +26,24 @@ fn pid_of(cluster: &TestCluster, id: WorkerId) -> u32 {
 
 #[test]
 fn killing_node_workers_loses_no_connection_that_none_of_them_had_acked() {
-    const EVERY: Duration = Duration::from_millis(200);
-    let (duration, connections_min) = if is_long() {
-        ("20s", 20_000)
+    // Node takes some tens of milliseconds to come up, and under a whole suite of tests a second.
+    let (duration, every, connections_min) = if is_long() {
+        ("20s", Duration::from_millis(200), 20_000)
     } else {
-        ("5s", 500)
+        ("5s", Duration::from_secs(1), 100)
     };
     let cluster = Launch::node("plain.js", 2).recorded().ready();
     let mut load = cluster.bench("/", &["-c", "64", "--close", "-d", duration]);
-    let (mut beat, mut kills) = (Beat::every(EVERY), 0);
+    let (mut beat, mut kills) = (Beat::every(every), 0);
     loop {
         beat.wait();
         if !load.is_running() {
             break;
         }
-        if let Some(&pid) = cluster.workers().values().nth(kills % 2) {
+        let victim = cluster.workers().values().nth(kills % 2).copied();
+        // It may have died just now of the last one.
+        let is_alive = |pid: &u32| processes::state(*pid).is_some_and(|state| state != 'Z');
+        if let Some(pid) = victim.filter(is_alive) {
             processes::signal(pid, Signal::KILL);
             kills += 1;
         }
@@ -50,7 +53,7 @@ fn killing_node_workers_loses_no_connection_that_none_of_them_had_acked() {
     let master = cluster.end();
     let found = record.assert_nothing_lost(&master, connections_min);
     assert_eq!(record.figures["totals"]["timeout"], 0, "{found:#}");
-    assert!(kills > 5);
+    assert!(kills > 2);
 }
 
 #[test]
@@ -69,8 +72,9 @@ fn a_connection_handed_to_a_stopped_node_worker_is_answered_by_the_other() {
     for client in &mut clients {
         client.ask("/", "close").unwrap();
     }
-    cluster.log().wait("handed_off", |event| {
-        worker(event) == stopped && number(event, "connection") > 1
+    wait_until("a handoff to the stopped worker", || {
+        let handed = cluster.log().steps("handed_off");
+        handed.iter().filter(|step| worker(step) == stopped).count() > 1
     });
     processes::signal(pid, Signal::KILL);
     for client in &mut clients {
@@ -81,21 +85,22 @@ fn a_connection_handed_to_a_stopped_node_worker_is_answered_by_the_other() {
 }
 
 /// Has one of two workers enter an endless loop, and asserts that it is replaced in time.
-fn endless_loop(options: &[&str], then: impl FnOnce(SocketAddr)) {
+fn endless_loop(options: &[&str], meanwhile: impl Fn(SocketAddr)) {
     const TIMEOUT: Duration = Duration::from_secs(1);
     const ROOM: Duration = Duration::from_secs(1);
     let cluster = Launch::node("plain.js", 2).with(["--heartbeat-timeout", "1s"]);
     let cluster = cluster.with(options).recorded().ready();
     let address = cluster.address();
-    let spinning = thread::spawn(move || {
-        let began = Instant::now();
-        get(address, "/spin").expect_err("nobody answers");
-        began.elapsed()
+    let began = Instant::now();
+    let mut client = Client::connect(address).unwrap();
+    client.ask("/spin", "close").unwrap();
+    wait_until("the end of the worker", || {
+        meanwhile(address);
+        !cluster.log().named("hung").is_empty()
     });
-    then(address);
-    let took = spinning.join().unwrap();
+    client.answer().expect_err("nobody answers");
+    let took = began.elapsed();
     assert!(took <= TIMEOUT + ROOM, "{took:?}");
-    cluster.log().wait("hung", |_| true);
     cluster.wait_for_workers(2);
     cluster.stop();
 }
@@ -108,12 +113,9 @@ fn a_node_worker_in_an_endless_loop_is_replaced_though_nobody_asks_for_it() {
 #[test]
 fn a_node_worker_in_an_endless_loop_is_replaced_under_traffic_without_a_preload() {
     endless_loop(&["--no-preload"], |address| {
-        // As many as it takes for one to be handed to it.
-        for _ in 0..4 {
-            let mut client = Client::connect(address).unwrap();
-            client.ask("/", "close").unwrap();
-            drop(client);
-        }
+        // It is noticed by what it was handed and does not take.
+        let mut client = Client::connect(address).unwrap();
+        client.ask("/", "close").unwrap();
     });
 }
 
@@ -167,19 +169,21 @@ fn what_a_full_node_worker_refuses_is_taken_by_others() {
 
 #[test]
 fn a_connection_that_every_node_worker_refuses_costs_the_master_next_to_nothing() {
-    /// Hundredths of a second of a processor in one second; Node's own primary uses 35.
-    const TICKS_MAX: u64 = 5;
+    /// In one second; Node's own primary uses 350 ms.
+    const USE_MAX: Duration = Duration::from_millis(50);
     let options = ["--env", "LIMITS=1,1"];
     let cluster = Launch::node("limited.js", 2).with(options).ready();
     let address = cluster.address();
     let open: Vec<TcpStream> = (0..3)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    cluster.log().wait_count("rejected", 2);
-    let before = processes::processor_ticks(cluster.pid()).unwrap();
+    wait_until("a refusal by each", || {
+        cluster.log().steps("rejected").len() >= 2
+    });
+    let before = processes::processor_time(cluster.pid());
     Beat::every(Duration::from_secs(1)).wait();
-    let after = processes::processor_ticks(cluster.pid()).unwrap();
-    assert!(after - before <= TICKS_MAX, "{} %", after - before);
+    let after = processes::processor_time(cluster.pid());
+    assert!(after - before <= USE_MAX, "{:?}", after - before);
     drop(open);
     cluster.stop();
 }
@@ -274,7 +278,7 @@ fn a_node_program_that_never_listens_fails_a_reload() {
     };
     become_("plain.js");
     let cluster = Launch::run([&program])
-        .with(["-i", "2", "--env", "PORT=0", "--listen-timeout", "1s"])
+        .with(["-i", "2", "--env", "PORT=0", "--listen-timeout", "4s"])
         .ready();
     let before = cluster.workers();
     for (broken, reason) in [("never.js", "did not listen"), ("throws.js", "code 1")] {
