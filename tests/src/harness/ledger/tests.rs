@@ -1,7 +1,5 @@
 //! That the closing check notices what it is for.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::json;
