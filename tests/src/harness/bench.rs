@@ -176,7 +176,7 @@ impl Record {
             "--min-connections".as_ref(),
             min.as_ref(),
             &self.path(),
-            &master.home.join(super::cluster::RECORD),
+            &master.home.join(super::outputs::RECORD),
         ];
         let checked = Launch::new(words).finish_within(CHECKED_WITHIN);
         let story = checked.log.story();

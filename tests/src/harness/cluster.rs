@@ -2,24 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use maitred::WorkerId;
 use rustix::process::Signal;
 
 use super::ledger::Ledger;
+use super::outputs::{RECORD, read, record};
 use super::{
     DEADLINE, Home, Log, node_program, number, processes, program, text, wait_until, wait_within,
     worker,
 };
-
-/// Where all events are written of a cluster that is recorded, in its directory.
-pub(super) const RECORD: &str = "events";
 
 /// How to start `maitred`.
 #[derive(Debug)]
@@ -167,35 +163,6 @@ impl Launch {
     pub fn finish_within(self, deadline: Duration) -> Finished {
         self.start().finish_within(deadline)
     }
-}
-
-fn read(stream: Option<impl Read + Send + 'static>, log: Log) -> JoinHandle<()> {
-    let stream = stream.expect("both outputs are pipes");
-    thread::spawn(move || {
-        // A line that is no text ends the reading; the test will miss what follows.
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            log.push_line(&line);
-        }
-        log.writer_is_done();
-    })
-}
-
-/// Reads as [`read`] does, and writes every line into the record as well.
-fn record(stream: Option<impl Read + Send + 'static>, log: Log, home: &Home) -> JoinHandle<()> {
-    let stream = stream.expect("both outputs are pipes");
-    let file = File::create(home.join(RECORD)).expect("the directory is this process's own");
-    let mut file = BufWriter::new(file);
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            writeln!(file, "{line}").expect("there is room for a record");
-            // Looked for, not parsed, for the master drops events whose reader is slow.
-            if !line.contains(r#""connection":"#) {
-                log.push_line(&line);
-            }
-        }
-        file.flush().expect("there is room for a record");
-        log.writer_is_done();
-    })
 }
 
 /// A master that runs, and its workers.

@@ -104,12 +104,15 @@ impl Ledger {
             "acked" | "refused" => life.has_ended = true,
             _ => {}
         }
-        let is_free = name == "handed_off" && holder.is_none();
-        let is_its_own = name == "refused" || (handoff.is_some() && handoff == holder);
+        let can_be = match name {
+            "handed_off" => handoff.is_some() && holder.is_none(),
+            "refused" => true,
+            _ => handoff.is_some() && handoff == holder,
+        };
         self.expect(!had_ended, || {
             format!("{connection} was {name} behind its end")
         });
-        self.expect(is_free || is_its_own, || {
+        self.expect(can_be, || {
             format!("{connection} was {name} as {handoff:?}, and {holder:?} had it")
         });
     }

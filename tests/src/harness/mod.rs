@@ -19,6 +19,7 @@ mod length;
 mod library;
 mod load;
 mod log;
+mod outputs;
 pub mod processes;
 mod programs;
 mod strace;
