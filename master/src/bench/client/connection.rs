@@ -6,12 +6,13 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use maitred::Moment;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::in_flight::{Asked, InFlight};
 use super::thinking::Thinking;
@@ -113,9 +114,10 @@ impl<'a> Connection<'a> {
                 Poll::Ready(None) if self.closes => {}
                 Poll::Ready(None) => {
                     // Others first: an answer that has come and lies there while we write
-                    // would look slower than it was. So all that is ready is read, and then
-                    // the next requests are written.
-                    cx.waker().wake_by_ref();
+                    // would look slower than it was. A plain wake would let those go first
+                    // that are known to be ready; this lets the runtime look at its sockets
+                    // before, so that what has come meanwhile is read as well.
+                    let _ = pin!(yield_now()).poll(cx);
                     return Poll::Pending;
                 }
                 Poll::Pending => return self.poll_alarm(cx, alarm),
