@@ -133,9 +133,11 @@ impl Foreground {
             ..
         } = self.staff(whom).await?;
         let mut events = self.cluster.events();
-        // It ends with its last worker, unless it is to stay: either is what was asked for.
-        self.was_killed
-            .store(!self.limits.stay_when_errored, Ordering::Relaxed);
+        // It ends with its last worker, unless it is to stay: either is what was asked for. What
+        // a kill has noted before stays true.
+        if !self.limits.stay_when_errored {
+            self.was_killed.store(true, Ordering::Relaxed);
+        }
         self.cluster.stop().await.unwrap_or_default();
         let mut cuts = Vec::new();
         while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
