@@ -145,6 +145,16 @@ pub enum Event {
     Errored {
         /// Which place.
         slot: SlotId,
+        /// The last worker that failed there.
+        worker: WorkerId,
+        /// How that one ended; nothing if it could not even be started.
+        #[serde(flatten)]
+        status: Option<ExitStatus>,
+        /// How often in a row it has failed.
+        failures: u32,
+        /// What the last worker printed last, as far as it was read by then, if its output is
+        /// read here.
+        last_lines: Vec<String>,
     },
     /// A worker passed its drain deadline and is being ended; what it held is cut.
     CutAtDeadline {
@@ -240,6 +250,15 @@ impl Event {
         }
     }
 
+    /// Returns what the worker it is about printed last, where that explains what happened.
+    #[must_use]
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            Self::Errored { last_lines, .. } => last_lines,
+            _ => &[],
+        }
+    }
+
     /// Returns the worker it is about and that worker's process, where there is one.
     #[must_use]
     pub fn process(&self) -> Option<(WorkerId, u32)> {
@@ -307,7 +326,20 @@ impl fmt::Display for Event {
             Self::BackingOff { slot, failures, .. } => {
                 write!(f, "slot {} did not come up, {failures} in a row", slot.0)
             }
-            Self::Errored { slot } => write!(f, "slot {} is given up", slot.0),
+            Self::Errored {
+                slot,
+                worker,
+                status,
+                failures,
+                ..
+            } => {
+                write!(f, "slot {} is given up: worker {} ", slot.0, worker.0)?;
+                match status {
+                    Some(status) => write!(f, "exited with {status}")?,
+                    None => f.write_str("could not be started")?,
+                }
+                write!(f, ", {failures} failures in a row")
+            }
             Self::CutAtDeadline { cut, .. } => write!(
                 f,
                 "passed its drain deadline, and what it still serves is cut: {cut}"

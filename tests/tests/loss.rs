@@ -319,11 +319,19 @@ fn a_program_that_stops_coming_up_is_given_up_and_comes_back_once_it_is_mended()
     let address = cluster.address();
     get(address, "/").unwrap();
 
-    program.become_script("echo it is broken; exit 1");
+    // It lives on for a moment, so that its line is read before its end is known.
+    program.become_script("echo it is broken; sleep 0.05; exit 1");
     for pid in cluster.workers().into_values() {
         processes::signal(pid, Signal::KILL);
     }
-    cluster.log().wait_count("errored", WORKERS);
+    for errored in cluster.log().wait_count("errored", WORKERS) {
+        let said = errored["last_lines"][0].as_str().unwrap_or_default();
+        assert!(said.ends_with("it is broken"), "{errored}");
+        assert_eq!(
+            (&errored["code"], &errored["failures"]),
+            (&1.into(), &3.into())
+        );
+    }
     cluster.log().wait_count("server_closed", 1);
     let refusal = TcpStream::connect(address).unwrap_err();
     assert_eq!(refusal.kind(), ErrorKind::ConnectionRefused);

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use maitred::{Event, WorkerId};
 
+use super::story::without_name;
+
 /// Longest sentence that people are shown, in characters: about three lines of a terminal.
 /// Only workers' messages are longer; programs get all of them.
 const SHOWN_MAX: usize = 240;
@@ -27,12 +29,18 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Puts an event into one line: what happened, and the next step where there is one.
+    /// Puts an event into one line: what happened, and the next step where there is one. What
+    /// a worker printed last, if that explains it, stands in lines of its own below.
     pub(super) fn tell(&mut self, event: &Event) -> String {
         let next = self.next_step(event);
         let line = format!("{}{next}", shorten(&event.to_string()));
         // A worker's path or the system's words may hold anything.
-        line.replace(char::is_control, " ")
+        let mut told = line.replace(char::is_control, " ");
+        for line in event.last_lines() {
+            told += "\n    | ";
+            told += &shorten(without_name(line)).replace(char::is_control, " ");
+        }
+        told
     }
 
     fn next_step(&mut self, event: &Event) -> String {
@@ -79,7 +87,7 @@ fn after(name: &str) -> &'static str {
         "ready" => "; Ctrl-C drains and ends",
         "accept_paused" => "; it tries again shortly",
         "breached" => "; it is killed",
-        "errored" => ": its program ended too often before it listened; mend it, then start again",
+        "errored" => "; mend its program, then restart it",
         "cut_at_deadline" => "; a longer --drain-timeout would give it more time",
         "shutting_down" => ": workers finish what they serve; a second signal ends at once",
         _ => "",
@@ -191,6 +199,33 @@ mod tests {
         ] {
             assert_eq!(Teller::default().tell(&event), line);
         }
+    }
+
+    #[test]
+    fn a_slot_that_is_given_up_is_told_with_what_its_worker_printed_last() {
+        let mut event = Event::Errored {
+            slot: SlotId(2),
+            worker: WORKER,
+            status: Some(ExitStatus::code(1)),
+            failures: 16,
+            last_lines: vec!["2:3 | no \x1bdatabase".into(), "2:3 | a | b".into()],
+        };
+        assert_eq!(
+            Teller::default().tell(&event),
+            "slot 2 is given up: worker 3 exited with code 1, 16 failures in a row; mend its \
+             program, then restart it\n    | no  database\n    | a | b"
+        );
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(
+            json,
+            json!({"event": "errored", "slot": 2, "worker": 3, "code": 1, "signal": null,
+                "failures": 16, "last_lines": ["2:3 | no \u{1b}database", "2:3 | a | b"]})
+        );
+        if let Event::Errored { status, .. } = &mut event {
+            *status = None;
+        }
+        let told = event.to_string();
+        assert!(told.contains("worker 3 could not be started"), "{told}");
     }
 
     #[test]

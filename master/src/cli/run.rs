@@ -346,7 +346,10 @@ fn judge(
         Outcome::Done if asked => Ok(ExitCode::SUCCESS),
         Outcome::Done => bail!("the master ended although nobody had asked it to"),
         Outcome::Cut => bail!("connections were cut at the drain deadline"),
-        Outcome::Errored => bail!("every worker was given up; --stay would have waited for you"),
+        Outcome::Errored => {
+            let lines = story.tell_given_up(|worker| cluster.last_lines(worker));
+            bail!("every worker was given up; --stay would have waited for you{lines}")
+        }
         Outcome::BootFailed { .. } => {
             if let (None, Some((errno, reason))) = (&arguments.program, story.listen_failure()) {
                 let address = arguments.demo.listen;

@@ -1,19 +1,22 @@
-//! Why nothing came up: what each first worker said before it ended.
+//! Why nothing came up, or nothing does any more: what workers said before they ended.
 //!
 //! Most often all say the same, so those who do are named together.
 
 use std::collections::BTreeMap;
 
-use maitred::{Event, WorkerId};
+use maitred::{Event, SlotId, WorkerId};
 
-/// What became of the workers until the cluster was ready.
+/// What became of the workers until the cluster was ready, and of slots that were given up.
 ///
 /// Grows by one entry for each worker that ends; each slot starts only a limited number of
-/// times before it is given up, and nothing is kept once the cluster is ready.
+/// times before it is given up, and nothing of that is kept once the cluster is ready. Of the
+/// slots there is one entry each.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     is_ready: bool,
     ends: BTreeMap<WorkerId, String>,
+    /// The last worker of each slot that was given up.
+    given_up: BTreeMap<SlotId, (WorkerId, String)>,
     /// The errno and the system's words of the last listen that failed.
     listen_failure: Option<(i32, String)>,
 }
@@ -21,12 +24,14 @@ pub(crate) struct Story {
 impl Story {
     /// Takes in an event.
     pub(crate) fn hear(&mut self, event: &Event) {
+        self.hear_of_slots(event);
         if self.is_ready {
             return;
         }
         if let Event::Ready { .. } = event {
             *self = Self {
                 is_ready: true,
+                given_up: std::mem::take(&mut self.given_up),
                 ..Self::default()
             };
         } else if let Event::Exit { worker, status, .. } = event {
@@ -39,6 +44,25 @@ impl Story {
         }
     }
 
+    fn hear_of_slots(&mut self, event: &Event) {
+        match event {
+            Event::Errored {
+                slot,
+                worker,
+                status,
+                ..
+            } => {
+                let end = match status {
+                    Some(status) => format!("exited with {status}"),
+                    None => "could not be started".to_owned(),
+                };
+                self.given_up.insert(*slot, (*worker, end));
+            }
+            Event::Fork { slot, .. } => drop(self.given_up.remove(slot)),
+            _ => {}
+        }
+    }
+
     /// Returns the errno and the reason, if some worker could not listen.
     pub(crate) fn listen_failure(&self) -> Option<&(i32, String)> {
         self.listen_failure.as_ref()
@@ -46,37 +70,48 @@ impl Story {
 
     /// Tells how each worker ended, with its last lines as `last_lines` knows them.
     pub(crate) fn tell(&self, last_lines: impl Fn(WorkerId) -> Vec<String>) -> String {
-        let mut alike: BTreeMap<(&str, Vec<String>), Vec<String>> = BTreeMap::new();
-        for (worker, end) in &self.ends {
-            let lines = last_lines(*worker)
-                .iter()
-                .map(|line| without_name(line).to_owned())
-                .collect();
-            alike
-                .entry((end, lines))
-                .or_default()
-                .push(worker.0.to_string());
-        }
-        let mut told = String::new();
-        for ((end, lines), workers) in alike {
-            let workers = match workers.as_slice() {
-                [one] => format!("worker {one}"),
-                several => format!("workers {}", several.join(", ")),
-            };
-            let silent = if lines.is_empty() {
-                " and printed nothing"
-            } else {
-                ""
-            };
-            told += &format!("\n  {workers} {end}{silent}");
-            told.extend(lines.iter().map(|line| format!("\n    | {line}")));
-        }
-        told
+        tell_ends(&self.ends, last_lines)
+    }
+
+    /// Tells so of the last worker of each slot that was given up.
+    pub(crate) fn tell_given_up(&self, last_lines: impl Fn(WorkerId) -> Vec<String>) -> String {
+        let ends: BTreeMap<WorkerId, String> = self.given_up.values().cloned().collect();
+        tell_ends(&ends, last_lines)
     }
 }
 
+fn tell_ends(
+    ends: &BTreeMap<WorkerId, String>,
+    last_lines: impl Fn(WorkerId) -> Vec<String>,
+) -> String {
+    let mut alike: BTreeMap<(&str, Vec<String>), Vec<String>> = BTreeMap::new();
+    for (worker, end) in ends {
+        let lines = last_lines(*worker)
+            .iter()
+            .map(|line| without_name(line).to_owned())
+            .collect();
+        let workers = alike.entry((end, lines)).or_default();
+        workers.push(worker.0.to_string());
+    }
+    let mut told = String::new();
+    for ((end, lines), workers) in alike {
+        let workers = match workers.as_slice() {
+            [one] => format!("worker {one}"),
+            several => format!("workers {}", several.join(", ")),
+        };
+        let silent = if lines.is_empty() {
+            " and printed nothing"
+        } else {
+            ""
+        };
+        told += &format!("\n  {workers} {end}{silent}");
+        told.extend(lines.iter().map(|line| format!("\n    | {line}")));
+    }
+    told
+}
+
 /// Returns a worker's line without its slot and number, which differ where the lines do not.
-fn without_name(line: &str) -> &str {
+pub(super) fn without_name(line: &str) -> &str {
     line.split_once(" | ").map_or(line, |(_, said)| said)
 }
 
@@ -119,5 +154,34 @@ mod tests {
             story.hear(&event);
         }
         assert_eq!(story.tell(|_| Vec::new()), "");
+    }
+
+    #[test]
+    fn slots_that_were_given_up_are_told_with_their_last_workers_words() {
+        let errored = |slot, worker| Event::Errored {
+            slot: SlotId(slot),
+            worker: WorkerId(worker),
+            status: Some(ExitStatus::code(3)),
+            failures: 2,
+            last_lines: Vec::new(),
+        };
+        let fork = Event::Fork {
+            worker: WorkerId(9),
+            slot: SlotId(0),
+            pid: 1,
+        };
+        let mut story = Story::default();
+        let ready = Event::Ready { workers: 2 };
+        for event in [ready, errored(0, 5), errored(1, 6), fork] {
+            story.hear(&event);
+        }
+        let told = story.tell_given_up(|worker| vec![format!("1:{} | no database", worker.0)]);
+        assert_eq!(told, "\n  worker 6 exited with code 3\n    | no database");
+        story.hear(&errored(0, 9));
+        let told = story.tell_given_up(|_| Vec::new());
+        assert_eq!(
+            told,
+            "\n  workers 6, 9 exited with code 3 and printed nothing"
+        );
     }
 }

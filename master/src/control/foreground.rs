@@ -107,7 +107,8 @@ impl Foreground {
                     Event::BackingOff { .. } | Event::Errored { .. } | Event::Stopped { .. }
                 );
                 if is_failure {
-                    return Err(Refusal::new(Kind::Failed, format!("restart: {event}")));
+                    let words = with_last_lines(format!("restart: {event}"), event.last_lines());
+                    return Err(Refusal::new(Kind::Failed, words));
                 }
                 if let Event::CutAtDeadline { worker, cut, .. } = event {
                     cuts.extend((!bystanders.contains(&worker)).then_some(cut));
@@ -212,9 +213,14 @@ fn slot(whom: &Whom) -> Option<SlotId> {
 /// Says why a reload failed, with what the worker that failed printed last.
 fn in_words(error: &ReloadError) -> String {
     let mut words = error.to_string();
-    if let ReloadError::Failed { last_lines, .. } = error
-        && !last_lines.is_empty()
-    {
+    if let ReloadError::Failed { last_lines, .. } = error {
+        words = with_last_lines(words, last_lines);
+    }
+    words
+}
+
+fn with_last_lines(mut words: String, last_lines: &[String]) -> String {
+    if !last_lines.is_empty() {
         words += "; its last lines:";
         for line in last_lines {
             words += &format!("\n  {line}");
@@ -316,7 +322,7 @@ impl News for Events {
             event: event.name(),
             // An event has only named fields and JSON values, which can always be written.
             fields: serde_json::to_value(&event).unwrap_or_default(),
-            text: event.to_string(),
+            text: with_last_lines(event.to_string(), event.last_lines()),
         })
     }
 

@@ -116,7 +116,18 @@ impl Master {
                     failures,
                 }
             }
-            Announcement::Errored { slot, .. } => Event::Errored { slot },
+            Announcement::Errored {
+                slot,
+                worker,
+                status,
+                failures,
+            } => Event::Errored {
+                slot,
+                worker,
+                status,
+                failures,
+                last_lines: self.outlets.outputs.last_lines(worker),
+            },
             Announcement::Stopped { slot } => Event::Stopped { slot },
             Announcement::Hung { worker, sign } => Event::Hung {
                 worker,

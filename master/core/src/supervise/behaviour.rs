@@ -241,10 +241,12 @@ fn backing_off(s: u32, delay: u64, failures: u32) -> Order {
     })
 }
 
-fn errored(s: u32) -> Order {
+fn errored(w: usize, s: u32, failures: u32) -> Order {
     Announce(Errored {
         slot: SlotId(s),
-        failures: LIMITS.max_boot_failures,
+        worker: W[w],
+        status: Some(CRASH),
+        failures,
     })
 }
 

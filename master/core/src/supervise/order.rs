@@ -75,6 +75,10 @@ pub enum Announcement {
     Errored {
         /// The slot without a worker.
         slot: SlotId,
+        /// The last that failed there.
+        worker: WorkerId,
+        /// How that one ended; nothing if it could not even be started.
+        status: Option<ExitStatus>,
         /// How many it were.
         failures: u32,
     },

@@ -11,6 +11,15 @@ use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;
 use crate::id::{SlotId, WorkerId};
 
+/// A worker that has left its slot empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    pub(super) slot: SlotId,
+    pub(super) worker: WorkerId,
+    /// How it ended; nothing if it never ran.
+    pub(super) status: Option<ExitStatus>,
+}
+
 impl Supervisor {
     /// Makes so many slots wanted: new ones at the lowest free numbers, fewer from the top.
     ///
@@ -190,10 +199,11 @@ impl Supervisor {
     pub(super) fn vacate(
         &mut self,
         now: Instant,
-        id: SlotId,
+        gone: Gone,
         verdict: Verdict,
         orders: &mut Vec<Order>,
     ) {
+        let id = gone.slot;
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -206,8 +216,12 @@ impl Supervisor {
                 Verdict::GiveUp => {
                     slot.content = Content::Errored;
                     let failures = slot.restart.boot_failures();
-                    let announcement = Announcement::Errored { slot: id, failures };
-                    orders.push(Order::Announce(announcement));
+                    orders.push(Order::Announce(Announcement::Errored {
+                        slot: id,
+                        worker: gone.worker,
+                        status: gone.status,
+                        failures,
+                    }));
                 }
                 Verdict::Stop => {
                     slot.content = Content::Stopped;

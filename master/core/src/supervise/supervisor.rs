@@ -8,6 +8,7 @@ use super::fact::Fact;
 use super::limits::Limits;
 use super::order::{Announcement, Order};
 use super::record::Record;
+use super::refill::Gone;
 use super::reload::Reload;
 use super::reload_failure::ReloadFailure;
 use super::shutdown::Phase;
@@ -238,7 +239,12 @@ impl Supervisor {
         if self.leaves_a_gap(slot, worker) {
             // It never ran, so whatever the master wanted of it did not cause this.
             let verdict = self.boot_failed(slot);
-            self.vacate(now, slot, verdict, orders);
+            let gone = Gone {
+                slot,
+                worker,
+                status: None,
+            };
+            self.vacate(now, gone, verdict, orders);
         }
     }
 
@@ -261,7 +267,12 @@ impl Supervisor {
         self.reload_lost(now, worker, ReloadFailure::Exited(status), orders);
         if self.leaves_a_gap(record.slot, worker) {
             let verdict = self.judge(now, &record, status);
-            self.vacate(now, record.slot, verdict, orders);
+            let gone = Gone {
+                slot: record.slot,
+                worker,
+                status: Some(status),
+            };
+            self.vacate(now, gone, verdict, orders);
             self.relieve(now, &record, verdict);
         }
     }

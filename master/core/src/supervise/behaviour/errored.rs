@@ -7,13 +7,6 @@ const ONE_TRY: Limits = Limits {
     ..LIMITS
 };
 
-fn errored_at_once(s: u32) -> Order {
-    Announce(Errored {
-        slot: SlotId(s),
-        failures: 1,
-    })
-}
-
 #[test]
 fn a_first_generation_that_fails_ends_a_foreground_run() {
     started_in_foreground(2, LIMITS).check(&[
@@ -76,7 +69,7 @@ fn nobody_at_a_terminal_means_that_nothing_gives_up() {
     let mut scene = Scene::new(ONE_TRY, false);
     scene.tell(0, ScaleAsked(1));
     scene.check(&[
-        (1, crashed(1), &[gone(1, 0), errored_at_once(0)]),
+        (1, crashed(1), &[gone(1, 0), errored(1, 0, 1)]),
         (2, Tick, &[]),
     ]);
 }
@@ -86,12 +79,12 @@ fn all_slots_errored_later_end_a_foreground_run() {
     let mut scene = started_in_foreground(2, ONE_TRY);
     scene.check(&[
         (1, listening(1), &[]),
-        (2, crashed(2), &[gone(2, 1), errored_at_once(1)]),
+        (2, crashed(2), &[gone(2, 1), errored(2, 1, 1)]),
         (3, crashed(1), &[gone(1, 0), spawn(3, 0)]),
         (
             4,
             crashed(3),
-            &[gone(3, 0), errored_at_once(0), Finish(Outcome::Errored)],
+            &[gone(3, 0), errored(3, 0, 1), Finish(Outcome::Errored)],
         ),
     ]);
 }
@@ -105,7 +98,7 @@ fn all_slots_errored_end_forks_too() {
         (3, spawned(2), &[]),
         (4, listening(2), &[]),
         (5, crashed(1), &[gone(1, 0), spawn(3, 0)]),
-        (6, crashed(3), &[gone(3, 0), errored_at_once(0), drain(2)]),
+        (6, crashed(3), &[gone(3, 0), errored(3, 0, 1), drain(2)]),
         (7, crashed(2), &[left(2, 1), Finish(Outcome::Errored)]),
     ]);
 }
@@ -119,7 +112,7 @@ fn a_run_that_stays_waits_to_be_mended() {
     started_in_foreground(1, limits).check(&[
         (1, listening(1), &[Announce(Ready)]),
         (2, crashed(1), &[gone(1, 0), spawn(2, 0)]),
-        (3, crashed(2), &[gone(2, 0), errored_at_once(0)]),
+        (3, crashed(2), &[gone(2, 0), errored(2, 0, 1)]),
         (4, ScaleAsked(1), &[spawn(3, 0)]),
     ]);
 }

@@ -114,17 +114,13 @@ fn one_that_is_done_does_not_hide_one_that_is_errored() {
         max_boot_failures: 1,
         ..with_stop_code()
     };
-    let errored = Announce(Errored {
-        slot: SlotId(1),
-        failures: 1,
-    });
     started_in_foreground(2, limits).check(&[
         (1, listening(1), &[]),
         (2, quits(1), &[quit(1, 0, false), stopped(0)]),
         (
             3,
             crashed(2),
-            &[gone(2, 1), errored, Finish(Outcome::Errored)],
+            &[gone(2, 1), errored(2, 1, 1), Finish(Outcome::Errored)],
         ),
     ]);
 }

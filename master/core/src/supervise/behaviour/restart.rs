@@ -47,7 +47,11 @@ fn boot_failures_wait_longer_each_time_and_end_errored() {
         (300, Tick, &[spawn(3, 0)]),
         (300, crashed(3), &[gone(3, 0), backing_off(0, 300, 3)]),
         (600, Tick, &[spawn(4, 0)]),
-        (600, crashed(4), &[gone(4, 0), errored(0)]),
+        (
+            600,
+            crashed(4),
+            &[gone(4, 0), errored(4, 0, LIMITS.max_boot_failures)],
+        ),
         (9_999_999, Tick, &[]),
     ]);
     assert_eq!(scene.slots(), [(0, SlotState::Errored)]);
