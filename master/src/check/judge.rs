@@ -7,7 +7,7 @@ use maitred::{Moment, WorkerId};
 use super::findings::{Class, Findings};
 use super::join::Joined;
 use super::load::{Connection, Failure, Load};
-use super::master::{End, Life, Master};
+use super::master::{End, Exit, Life, Master};
 use super::{Demands, Doubt};
 use crate::bench::Outcome;
 
@@ -171,7 +171,7 @@ impl Bench<'_> {
     /// Looks for an excuse for a failure on a connection that was this worker's.
     fn acked_by(&self, worker: WorkerId, failure: &Failure) -> (Class, String) {
         let by_then = |at: Moment| at <= self.later(failure.ended);
-        let id = worker.0;
+        let (id, exit) = (worker.0, self.master.exits.get(&worker));
         if let Some(at) = self
             .master
             .cuts
@@ -180,18 +180,16 @@ impl Bench<'_> {
             .filter(|at| by_then(*at))
         {
             let when = between(failure.ended, at);
+            let is_hung = exit.is_some_and(|exit| self.is_left_hanging(failure, exit));
+            let class = if is_hung { Class::Other } else { Class::Cut };
             return (
-                Class::Cut,
+                class,
                 format!("worker {id} passed its drain deadline {when}"),
             );
         }
-        let exit = self.master.exits.get(&worker);
         if let Some(exit) = exit.filter(|exit| by_then(exit.at) && !exit.is_orderly) {
             let when = between(failure.ended, exit.at);
-            // The death of a worker closes its connections. A client that notices nothing
-            // until its patience ends was left hanging.
-            let hung = failure.outcome == Outcome::Timeout && self.later(exit.at) < failure.ended;
-            let class = if hung {
+            let class = if self.is_left_hanging(failure, exit) {
                 Class::Other
             } else {
                 Class::WorkerDied
@@ -218,6 +216,12 @@ impl Bench<'_> {
             Some(exit) => format!("exited only {}", between(failure.ended, exit.at)),
         };
         (Class::Other, format!("worker {id} acked it and {fate}"))
+    }
+
+    /// Whether a client noticed nothing of its worker's end until its patience was over: a
+    /// process that ends closes its connections, however it came to that.
+    fn is_left_hanging(&self, failure: &Failure, exit: &Exit) -> bool {
+        failure.outcome == Outcome::Timeout && self.later(exit.at) < failure.ended
     }
 
     /// Returns when that happened which excuses a failure of this class.

@@ -314,6 +314,19 @@ fn a_client_that_hangs_after_its_workers_death_is_not_excused() {
 }
 
 #[test]
+fn a_client_that_hangs_after_its_worker_was_cut_is_not_excused() {
+    for (exit, class) in [(Some(40), Class::Other), (None, Class::Cut)] {
+        let mut story = Story::acked();
+        story.event(25, "cut_at_deadline", json!({"worker": 3, "pid": 7}));
+        if let Some(exit) = exit {
+            story.exit(exit, None, true);
+        }
+        story.request(5000, "timeout");
+        assert_class(&story.judged(5000), class);
+    }
+}
+
+#[test]
 fn an_idle_connection_may_be_closed_as_it_is_used_again() {
     let reuse = |outcome: &str, change: fn(&mut Value)| {
         let mut story = Story::acked();
