@@ -120,6 +120,11 @@ impl Place {
         *sender.borrow() != Stage::Evicted
     }
 
+    /// Returns whether somebody else got the place.
+    pub(crate) fn is_anothers(&self) -> bool {
+        !self.places.lock().stages.contains_key(&self.number)
+    }
+
     /// Waits until the client is at least so far. Never returns for one that has left.
     ///
     /// # Cancel safety
@@ -154,6 +159,7 @@ mod tests {
         assert!(first.reach(Stage::Waiting));
         let _fourth = places.take().unwrap();
         assert_eq!(stage(&second), Stage::Evicted);
+        assert!(second.is_anothers() && !third.is_anothers());
         assert!(!second.reach(Stage::Waiting));
         let _fifth = places.take().unwrap();
         assert_eq!(stage(&third), Stage::Evicted);
@@ -181,7 +187,7 @@ mod tests {
         let [silent, waiting] = [(); 2].map(|()| places.take().unwrap());
         waiting.reach(Stage::Waiting);
         places.dismiss_silent();
-        assert!(!silent.reach(Stage::Waiting));
+        assert!(!silent.reach(Stage::Waiting) && !silent.is_anothers());
         assert!(waiting.reach(Stage::Answered));
     }
 

@@ -1,6 +1,6 @@
 //! The thread that serves the control socket.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::guard::{Client, not_allowed};
@@ -121,7 +121,12 @@ async fn serve<S: Steward>(
             // Also when the other end was dropped.
             _ = end_asked.wait_for(|is_asked| *is_asked) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(stream, &router, &places, &mut clients),
+                Ok((stream, _)) => {
+                    admit(stream, &router, &places, &mut clients);
+                    // Whoever came before has sent its request, most likely, and is only to
+                    // have it read: else a burst would evict clients that did ask.
+                    yield_now().await;
+                }
                 Err(_) => sleep(ACCEPT_REST).await,
             },
             Some(_) = clients.join_next() => {}
@@ -155,22 +160,19 @@ fn admit(stream: UnixStream, router: &Router, places: &Arc<Places>, clients: &mu
         let router = router.clone().layer(Extension(client));
         clients.spawn(async move { attend(stream, router, &place).await });
     } else {
-        let message = format!("{CLIENTS_MAX} clients are being served; try again later");
-        clients.spawn(turn_away(stream, Refusal::new(Kind::Busy, message)));
+        clients.spawn(turn_away(stream, busy()));
     }
+}
+
+fn busy() -> Refusal {
+    let message = format!("{CLIENTS_MAX} clients are being served; try again later");
+    Refusal::new(Kind::Busy, message)
 }
 
 /// Answers a client that gets no place, whatever it asks.
 async fn turn_away(mut stream: UnixStream, refusal: Refusal) {
-    let status = refusal.kind.status();
-    let body = serde_json::to_string(&RefusalAnswer { error: refusal }).unwrap_or_default();
-    let length = body.len() + "\n".len();
-    let answer = format!(
-        "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}\n"
-    );
     let farewell = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(answer(&refusal).as_bytes()).await?;
         stream.shutdown().await?;
         // A socket that is closed with something unread resets its peer, which then never
         // reads its answer. So what it says is read first, and thrown away.
@@ -183,9 +185,33 @@ async fn turn_away(mut stream: UnixStream, refusal: Refusal) {
         .unwrap_or_default();
 }
 
+/// Tells a client that somebody else got its place, and waits for nothing: clients that come
+/// and say nothing must not keep those out that do.
+fn send_off(stream: UnixStream) {
+    // Outside of the runtime it takes and gives what there is at once, or an error.
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let said = (&stream).write_all(answer(&busy()).as_bytes());
+    // Its request may be there by now; unread, it would cost the client its answer.
+    let heard = io::copy(&mut (&stream).take(FAREWELL_MAX), &mut io::sink());
+    // If the client is gone or does not listen, so be it.
+    said.and(heard.map(drop)).unwrap_or_default();
+}
+
+fn answer(refusal: &Refusal) -> String {
+    let (status, error) = (refusal.kind.status(), refusal.clone());
+    let body = serde_json::to_string(&RefusalAnswer { error }).unwrap_or_default();
+    let length = body.len() + "\n".len();
+    format!(
+        "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}\n"
+    )
+}
+
 /// Serves one request of a client, as long as it keeps its deadlines and its place.
 async fn attend(stream: UnixStream, router: Router, place: &Place) {
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         // A connection is one request, so that its deadlines are the request's. A new one
         // costs less than a millisecond here.
         .keep_alive(false)
@@ -193,10 +219,14 @@ async fn attend(stream: UnixStream, router: Router, place: &Place) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
         // What went wrong went wrong for the client alone, and it knows.
-        served = connection => served.unwrap_or_default(),
+        served = &mut connection => served.unwrap_or_default(),
         () = too_slow_to_ask(place) => {}
         () = too_slow_to_read(place) => {}
-        () = place.reached(Stage::Evicted) => {}
+        () = place.reached(Stage::Evicted) => {
+            if place.is_anothers() {
+                send_off(connection.into_parts().io.into_inner());
+            }
+        }
     }
 }
 

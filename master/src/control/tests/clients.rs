@@ -15,11 +15,11 @@ use crate::control::server::CLIENTS_MAX;
 /// What the server allows for a request, less the grain of clocks.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(1990);
 
-/// Returns whether the server has hung up on a client that was told nothing.
+/// Returns whether the server has sent a client away, be it with a word or without.
 fn is_dismissed(stream: &mut UnixStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     match stream.read(&mut [0; 1]) {
-        Ok(count) => count == 0,
+        Ok(_) => true,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
     }
 }
@@ -109,6 +109,21 @@ fn the_longest_silent_client_gives_way_when_all_places_are_taken() {
     assert_eq!(dismissed.count(), 1);
     for _ in 0..CLIENTS_MAX {
         stage.assert_serves();
+    }
+}
+
+#[test]
+fn of_a_burst_of_clients_each_gets_an_answer_or_hears_why_not() {
+    const BURST: usize = 100;
+    let stage = Stage::new();
+    for _ in 0..20 {
+        let ping = request("GET", "/v1/ping", "");
+        let clients: Vec<UnixStream> = (0..BURST).map(|_| stage.connect(&ping)).collect();
+        for client in clients {
+            let (status, body) = answer(client);
+            let is_busy = status == 409 && body["error"]["kind"] == "busy";
+            assert!(status == 200 || is_busy, "{status}: {body}");
+        }
     }
 }
 
