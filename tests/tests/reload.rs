@@ -1,4 +1,5 @@
-//! Reloads and scaling under load: no request fails, not even with a program that is broken.
+//! Reloads, restarts and scaling under load: no request fails, not even with a program that is
+//! broken.
 //!
 //! Each load is judged by `maitred check-loss`, and then every request of it must have been
 //! answered: of what a reload does, nothing is allowed to be anybody's fault.
@@ -9,7 +10,9 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use maitred::WorkerId;
-use maitred_tests::harness::{Changing, Finished, Launch, TestCluster, wait_until};
+use maitred_tests::harness::{
+    Changing, Finished, Launch, Progress, TestCluster, short_or_long, tell, wait_until,
+};
 use serde_json::Value;
 
 /// Clients without a pause between requests.
@@ -19,17 +22,15 @@ const FOR_LONG: &str = "1h";
 const KEEP_ALIVE: [&str; 4] = ["-c", CLIENTS, "-d", FOR_LONG];
 const CLOSE: [&str; 5] = ["-c", CLIENTS, "-d", FOR_LONG, "--close"];
 
-fn is_long() -> bool {
-    std::env::var_os("MAITRED_LONG").is_some()
-}
-
 /// Reloads again and again under a load, of which nothing may fail.
 fn reload_under(path: &str, load: &[&str]) {
-    let reloads = if is_long() { 50 } else { 5 };
+    let reloads = short_or_long(5, 50);
     let cluster = Launch::demo(4).recorded().ready();
     let load = cluster.bench(path, load);
+    let mut progress = Progress::of("reloads", reloads);
     for _ in 0..reloads {
         cluster.obey(&["reload"]);
+        progress.step();
     }
     // Nobody is left of any generation but the last.
     let list = list(&cluster);
@@ -38,6 +39,8 @@ fn reload_under(path: &str, load: &[&str]) {
     let record = load.stop();
     let master = cluster.end();
     record.assert_all_answered(&master, 40);
+    let requests = &record.figures["totals"]["requests"];
+    tell(&format!("{reloads} reloads, {requests} requests: 0 failed"));
 }
 
 fn list(cluster: &TestCluster) -> Vec<Value> {
@@ -70,17 +73,15 @@ fn reloads_fail_no_request_that_takes_its_time_on_its_own_connection() {
 /// its server closes as idle, and its client uses again, in the same moment.
 #[test]
 fn reloads_cost_clients_that_think_nothing_but_the_reuse_of_idle_connections() {
-    let (reloads, think, grace) = if is_long() {
-        (10, "10s", "5s")
-    } else {
-        (3, "500ms", "100ms")
-    };
+    let (reloads, think, grace) = short_or_long((3, "500ms", "100ms"), (10, "10s", "5s"));
     let cluster = Launch::demo(4).with(["--keepalive-grace", grace]);
     let cluster = cluster.recorded().ready();
     let load = ["-c", CLIENTS, "-d", FOR_LONG, "--think-max", think];
     let load = cluster.bench("/", &load);
+    let mut progress = Progress::of("reloads among clients that think", reloads);
     for _ in 0..reloads {
         cluster.obey(&["reload"]);
+        progress.step();
     }
     let record = load.stop();
     let master = cluster.end();
@@ -152,20 +153,72 @@ fn a_second_reload_while_one_runs_is_refused() {
     record.assert_all_answered(&master, 1);
 }
 
+/// Restarts one worker after the other, and all at once, again and again under a load, of which
+/// nothing may fail. While nobody listens, who comes waits.
+fn restart_under(load: &[&str]) {
+    const WORKERS: usize = 4;
+    let times = short_or_long(1, 10);
+    let cluster = Launch::demo(WORKERS).recorded().ready();
+    let load = cluster.bench("/", load);
+    let mut progress = Progress::of("rounds of restarts", times);
+    for _ in 0..times {
+        for which in ["0", "1", "2", "3", "all"] {
+            let before = cluster.workers();
+            cluster.obey(&["restart", which]);
+            cluster.wait_for_workers(WORKERS);
+            let restarted = cluster
+                .workers()
+                .keys()
+                .filter(|id| !before.contains_key(id))
+                .count();
+            assert_eq!(
+                restarted,
+                if which == "all" { WORKERS } else { 1 },
+                "{which}"
+            );
+        }
+        progress.step();
+    }
+    let record = load.stop();
+    let master = cluster.end();
+    record.assert_all_answered(&master, 40);
+    let requests = &record.figures["totals"]["requests"];
+    tell(&format!(
+        "{} restarts, {requests} requests: 0 failed",
+        times * 5
+    ));
+}
+
+#[test]
+fn restarts_fail_no_request_on_connections_that_stay() {
+    restart_under(&KEEP_ALIVE);
+}
+
+#[test]
+fn restarts_fail_no_request_that_has_its_own_connection() {
+    restart_under(&CLOSE);
+}
+
 /// Scales up and down again and again under a load, of which nothing may fail.
 fn scale_under(load: &[&str]) {
-    let times = if is_long() { 20 } else { 3 };
+    let times = short_or_long(3, 50);
     let cluster = Launch::demo(1).recorded().ready();
     let load = cluster.bench("/", load);
+    let mut progress = Progress::of("rounds of scaling", times);
     for _ in 0..times {
         for workers in [8, 2, 1] {
             cluster.obey(&["scale", &workers.to_string()]);
             cluster.wait_for_workers(workers);
         }
+        progress.step();
     }
     let record = load.stop();
     let master = cluster.end();
     record.assert_all_answered(&master, 40);
+    let requests = &record.figures["totals"]["requests"];
+    tell(&format!(
+        "{times} times 1 → 8 → 2 → 1, {requests} requests: 0 failed"
+    ));
 }
 
 #[test]
