@@ -1,12 +1,13 @@
 //! A worker on hyper, for connections that do not end by themselves.
 //!
-//! `GET /socket` is upgraded, as a WebSocket is, and then held until the client leaves. `GET
-//! /download` begins an answer that never ends. Everything else is answered at once.
+//! `GET /socket` is upgraded, and answers each frame of a WebSocket with the same until the
+//! client leaves. `GET /download` takes a minute. Everything else is answered at once.
 
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -14,28 +15,33 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use maitred_worker::hyper::serve;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Interval, interval};
 
-/// One piece, and then the end, or none.
-struct Piece {
-    piece: Option<Bytes>,
-    ends: bool,
+/// A download comes in as many pieces as a minute has tenths of a second.
+const PIECES: u32 = 600;
+const EVERY: Duration = Duration::from_millis(100);
+
+/// So many pieces, the first at once.
+struct Pieces {
+    left: u32,
+    beat: Interval,
 }
 
-impl Body for Piece {
+impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.piece.take() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None if self.ends => Poll::Ready(None),
-            // Nobody will wake it: only the end of the connection ends this.
-            None => Poll::Pending,
-        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        ready!(self.beat.poll_tick(context));
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"here\n")))))
     }
 }
 
@@ -49,26 +55,45 @@ fn main() -> io::Result<()> {
     })
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Piece>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Pieces>, Infallible> {
     let is_socket = request.uri().path() == "/socket";
-    let mut response = Response::new(Piece {
-        piece: (!is_socket).then(|| Bytes::from_static(b"here\n")),
-        ends: request.uri().path() != "/download",
+    let mut response = Response::new(Pieces {
+        left: match request.uri().path() {
+            "/socket" => 0,
+            "/download" => PIECES,
+            _ => 1,
+        },
+        beat: interval(EVERY),
     });
     if is_socket {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        tokio::spawn(hold(request));
+        tokio::spawn(chat(request));
     }
     Ok(response)
 }
 
-/// Reads until the client leaves.
-async fn hold(request: Request<Incoming>) {
+/// Answers frames until the client leaves.
+async fn chat(request: Request<Incoming>) {
     if let Ok(upgraded) = hyper::upgrade::on(request).await {
         let mut stream = TokioIo::new(upgraded);
-        while stream.read_u8().await.is_ok() {}
+        while echo(&mut stream).await.is_ok() {}
     }
+}
+
+/// Reads one frame as clients send them, short and masked, and sends it back.
+async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    const LENGTH: u8 = 0x7f;
+    let (kind, length) = (stream.read_u8().await?, stream.read_u8().await? & LENGTH);
+    let mut mask = [0; 4];
+    stream.read_exact(&mut mask).await?;
+    let mut payload = vec![0; length.into()];
+    stream.read_exact(&mut payload).await?;
+    for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    let frame = [&[kind, length][..], &payload].concat();
+    stream.write_all(&frame).await
 }
