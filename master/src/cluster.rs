@@ -59,6 +59,12 @@ pub enum ClusterError {
     /// A setting is out of its range.
     #[error("set up a primary: {0}")]
     Setting(String),
+    /// Everything is being stopped, after which it can be asked again.
+    #[error("ask the master: everything is being stopped")]
+    Stopping,
+    /// Everything drains, and then the master ends.
+    #[error("ask the master: it is ending")]
+    Ending,
     /// The master has ended: it was shut down.
     #[error("ask the master: it has ended")]
     Ended,
@@ -218,9 +224,11 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`ClusterError::Ended`].
+    /// [`ClusterError::Stopping`], [`ClusterError::Ending`] and [`ClusterError::Ended`]; then
+    /// the number is what it was.
     pub async fn scale(&self, workers: u32) -> Result<(), ClusterError> {
-        self.ask(Command::Scale(workers)).await
+        self.inquire(|reply| Command::Scale { workers, reply })
+            .await?
     }
 
     /// Returns the workers that are alive, or being started, by number.

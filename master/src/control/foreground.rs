@@ -17,14 +17,17 @@ use super::name::{AppName, Target};
 use super::refusal::{Kind, Refusal};
 use super::steward::{App, Bulletin, Change, News, Place, Steward, Whom};
 
+/// Why not now, but later. What comes to rest can be asked for anything again.
+const STOPPING: &str = "everything is being stopped; wait for that to end";
+
 /// Runs one app by way of a cluster.
 #[derive(Debug)]
 pub(crate) struct Foreground {
     cluster: Arc<Cluster>,
     name: AppName,
-    /// How many workers were last asked for. Held while another number is asked for, so that
-    /// the order of the numbers is the order of the commands.
-    wanted: Mutex<u32>,
+    /// Held while another number of workers is asked for: between the look at how many there
+    /// are to be and the wish for one more, nobody else has a wish.
+    scaling: Mutex<()>,
     limits: Limits,
     was_killed: AtomicBool,
 }
@@ -35,7 +38,7 @@ impl Foreground {
         Self {
             cluster,
             name,
-            wanted: Mutex::new(0),
+            scaling: Mutex::new(()),
             limits,
             was_killed: AtomicBool::new(false),
         }
@@ -47,10 +50,8 @@ impl Foreground {
     ///
     /// [`ClusterError::Ended`].
     pub(crate) async fn start(&self, workers: u32) -> Result<(), ClusterError> {
-        let mut wanted = self.wanted.lock().await;
-        self.cluster.scale(workers).await?;
-        *wanted = workers;
-        Ok(())
+        let _alone = self.scaling.lock().await;
+        self.cluster.scale(workers).await
     }
 
     /// Returns the app's name.
@@ -65,7 +66,7 @@ impl Foreground {
 
     async fn reset(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
         let workers = self.staff(whom).await?.meant;
-        self.cluster.reset(slot(whom)).await.map_err(ended)?;
+        self.cluster.reset(slot(whom)).await.map_err(refused)?;
         Ok(self.row(whom, workers, &[]))
     }
 
@@ -98,7 +99,7 @@ impl Foreground {
             return Err(Refusal::new(Kind::NoSuchWorker, message));
         }
         let mut events = self.cluster.events();
-        self.cluster.restart(slot(whom)).await.map_err(ended)?;
+        self.cluster.restart(slot(whom)).await.map_err(refused)?;
         let mut cuts = Vec::new();
         let came_up = async {
             while let Some(event) = events.next().await {
@@ -157,7 +158,7 @@ impl Foreground {
     }
 
     async fn staff(&self, whom: &Whom) -> Result<Staff, Refusal> {
-        let slots = self.cluster.describe().await.map_err(ended)?;
+        let slots = self.cluster.describe().await.map_err(refused)?;
         Ok(Staff::of(&slots, whom.slot))
     }
 
@@ -251,26 +252,29 @@ impl Steward for Foreground {
     type News = Events;
 
     async fn apps(&self) -> Result<Vec<App>, Refusal> {
-        let slots = self.cluster.describe().await.map_err(ended)?;
-        let acked = acked(&self.cluster.snapshot().await.map_err(ended)?);
-        let errors = self.cluster.accept_errors().await.map_err(ended)?;
+        let slots = self.cluster.describe().await.map_err(refused)?;
+        let acked = acked(&self.cluster.snapshot().await.map_err(refused)?);
+        let errors = self.cluster.accept_errors().await.map_err(refused)?;
         let errors = errors.iter().map(|(name, count)| (name.to_owned(), count));
         Ok(vec![App {
             accept_errors: errors.collect(),
             name: self.name.clone(),
-            wanted: *self.wanted.lock().await,
+            wanted: Staff::of(&slots, None).wanted,
             places: slots.iter().map(|slot| place(slot, &acked)).collect(),
         }])
     }
 
     async fn scale(&self, _: &AppName, to: Target) -> Result<ScaledRow, Refusal> {
-        let mut wanted = self.wanted.lock().await;
-        let (from, name) = (*wanted, self.name.clone());
+        let _alone = self.scaling.lock().await;
+        let all = Whom {
+            app: self.name.clone(),
+            slot: None,
+        };
+        let (from, name) = (self.staff(&all).await?.wanted, self.name.clone());
         let refuse =
             |wrong| Refusal::new(Kind::BadRequest, format!("cannot scale {name}: {wrong}"));
         let to = to.count_from(from).map_err(refuse)?;
-        self.cluster.scale(to).await.map_err(ended)?;
-        *wanted = to;
+        self.cluster.scale(to).await.map_err(refused)?;
         Ok(ScaledRow { name, from, to })
     }
 
@@ -311,8 +315,12 @@ fn acked(snapshot: &Snapshot) -> BTreeMap<u32, u64> {
         .collect()
 }
 
-fn ended(error: ClusterError) -> Refusal {
-    Refusal::new(Kind::Ending, format!("the master is ending: {error}"))
+fn refused(error: ClusterError) -> Refusal {
+    match error {
+        ClusterError::Stopping => Refusal::new(Kind::Busy, STOPPING),
+        ClusterError::Ending => Refusal::new(Kind::Ending, "the master is ending"),
+        error => Refusal::new(Kind::Ending, format!("the master is ending: {error}")),
+    }
 }
 
 impl News for Events {

@@ -9,6 +9,7 @@ use maitred_core::supervise::ReloadWish;
 use tokio::sync::oneshot;
 
 use crate::accept_errors::AcceptErrors;
+use crate::cluster::ClusterError;
 use crate::operation::{ReloadError, ReloadReport, SlotStatus};
 use crate::settings::Settings;
 use crate::worker::{SendError, Worker};
@@ -22,7 +23,10 @@ pub(crate) enum Command {
     /// Lay these settings over those in force.
     Setup(Box<Settings>),
     /// Keep this many workers alive.
-    Scale(u32),
+    Scale {
+        workers: u32,
+        reply: oneshot::Sender<Result<(), ClusterError>>,
+    },
     /// Start one worker that is not replaced when it ends.
     Fork {
         env: BTreeMap<OsString, OsString>,

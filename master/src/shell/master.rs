@@ -219,7 +219,7 @@ impl Master {
                 self.settings.merge(*settings);
                 self.announce(Event::Setup);
             }
-            Command::Scale(workers) => self.supervise(now, Fact::ScaleAsked(workers)),
+            Command::Scale { workers, reply } => self.scale(now, workers, reply),
             Command::Fork { env, reply } => self.fork(now, env, reply),
             Command::Send {
                 worker,

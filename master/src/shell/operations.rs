@@ -7,6 +7,7 @@ use maitred_core::supervise::{Announcement, Fact, ReloadFailure, ReloadWish};
 use tokio::sync::oneshot;
 
 use super::master::Master;
+use crate::cluster::ClusterError;
 use crate::event::Event;
 use crate::operation::{Cut, ReloadError, ReloadReport, Replacement, SlotStatus};
 
@@ -19,6 +20,24 @@ pub(super) struct Reloading {
 }
 
 impl Master {
+    pub(super) fn scale(
+        &mut self,
+        now: Instant,
+        workers: u32,
+        reply: oneshot::Sender<Result<(), ClusterError>>,
+    ) {
+        let answer = if self.supervisor.may_scale() {
+            self.supervise(now, Fact::ScaleAsked(workers));
+            Ok(())
+        } else if self.supervisor.is_ending() {
+            Err(ClusterError::Ending)
+        } else {
+            Err(ClusterError::Stopping)
+        };
+        // Here and below: whoever asked may have given up waiting.
+        drop(reply.send(answer));
+    }
+
     pub(super) fn reload(
         &mut self,
         now: Instant,
@@ -33,7 +52,6 @@ impl Master {
             None
         };
         if let Some(refusal) = refusal {
-            // Here and below: whoever asked may have given up waiting.
             return drop(reply.send(Err(refusal)));
         }
         self.reloading = Some(Reloading {

@@ -19,7 +19,7 @@ pub enum Fact {
     ///
     /// Asking again for the same number changes nothing, except that errored and stopped slots
     /// get a fresh start: to ask again is how an operator says that the program is mended.
-    /// While everything is being stopped it does nothing.
+    /// While everything is being stopped it does nothing: `Supervisor::may_scale` tells.
     ScaleAsked(u32),
     /// One unmanaged worker is wanted, as by Node's `cluster.fork`: it is never respawned.
     ForkAsked,

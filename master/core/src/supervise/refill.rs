@@ -26,7 +26,7 @@ impl Supervisor {
     /// A slot that was scaled away stays its old worker's until that is gone, so a scale up
     /// in the meantime takes other slots rather than wait for a drain.
     pub(super) fn scale(&mut self, now: Instant, count: u32, orders: &mut Vec<Order>) {
-        if !self.phase.is_running() {
+        if !self.may_scale() {
             return;
         }
         let count = count.min(self.limits.workers_max) as usize;
@@ -40,6 +40,12 @@ impl Supervisor {
         for _ in wanted.len()..count {
             self.spawn_in_new_slot(now, true, orders);
         }
+    }
+
+    /// Tells whether another number of workers may be asked for now.
+    #[must_use]
+    pub fn may_scale(&self) -> bool {
+        self.phase.is_running()
     }
 
     /// Starts one unmanaged worker.

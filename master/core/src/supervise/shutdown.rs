@@ -50,6 +50,15 @@ impl Phase {
         matches!(self, Self::Running)
     }
 
+    /// Tells whether it ends, and not only to rest.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Running => false,
+            Self::ClosingServers(ending) | Self::Leaving(ending) => !ending.is_rest,
+            Self::Finished => true,
+        }
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         matches!(self, Self::Finished)
     }
@@ -95,6 +104,13 @@ impl Phase {
 }
 
 impl Supervisor {
+    /// Tells whether everything drains in order to end. A stop after which the run stays is
+    /// no end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.phase.is_end()
+    }
+
     /// Somebody wants an end: no more spawns but to [relieve](Self::relieve) the last worker,
     /// then the backlogs, then the workers.
     pub(super) fn shut_down(&mut self, now: Instant, orders: &mut Vec<Order>) {

@@ -232,6 +232,24 @@ fn a_restart_that_is_asked_for_during_a_stop_follows_upon_it() {
 }
 
 #[test]
+fn another_number_may_not_be_asked_for_while_everything_is_being_stopped() {
+    let mut scene = with_limits(2, STAYS);
+    let may = |scene: &Scene| (scene.supervisor.may_scale(), scene.supervisor.is_ending());
+    assert_eq!(may(&scene), (true, false));
+    scene.check(&[(0, StopAsked, &[CloseServers]), (1, ScaleAsked(4), &[])]);
+    assert_eq!(may(&scene), (false, false));
+    assert_eq!(scene.supervisor.wanted_slots().count(), 2);
+    scene.tell(2, ServersClosed);
+    assert_eq!(may(&scene), (false, false));
+    for w in [1, 2] {
+        scene.tell(3, crashed(w));
+    }
+    assert_eq!(may(&scene), (true, false));
+    scene.tell(4, ShutdownAsked);
+    assert_eq!(may(&scene), (false, true));
+}
+
+#[test]
 fn the_last_word_counts() {
     with_limits(1, STAYS).check(&[
         (0, StopAsked, &[CloseServers]),
