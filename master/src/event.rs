@@ -340,6 +340,9 @@ impl fmt::Display for Event {
                 }
                 write!(f, ", {failures} failures in a row")
             }
+            Self::CutAtDeadline { cut, .. } if !cut.is_loss() => {
+                f.write_str("did not leave in time, and held nothing as far as it told")
+            }
             Self::CutAtDeadline { cut, .. } => write!(
                 f,
                 "passed its drain deadline, and what it still serves is cut: {cut}"

@@ -101,7 +101,7 @@ pub struct Replacement {
 pub struct Cut {
     /// The worker that was ended.
     pub worker: WorkerId,
-    /// Its open connections, as it last told.
+    /// Its open connections, as it last told; 0 if it only did not leave in time.
     pub open: u32,
     /// Of these, keep-alive connections between two requests.
     pub idle: u32,
@@ -131,6 +131,12 @@ impl Cut {
             streaming,
             upgraded,
         }
+    }
+
+    /// Tells whether connections were cut, as far as the worker told.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.open > 0
     }
 }
 

@@ -122,3 +122,30 @@ fn a_worker_that_is_killed_takes_its_offspring_with_it() {
     });
     cluster.stop();
 }
+
+/// A cluster of one worker that is idle and stopped, so that it does not leave by itself.
+fn stopped() -> TestCluster {
+    let timeouts = ["--drain-timeout", "1s", "--kill-timeout", "100ms"];
+    let cluster = Launch::demo(1).with(timeouts).ready();
+    for pid in cluster.workers().into_values() {
+        processes::freeze(pid);
+    }
+    cluster
+}
+
+#[test]
+fn a_worker_that_held_nothing_and_does_not_leave_costs_no_exit_code() {
+    let cluster = stopped();
+    let reload = cluster.command(&["reload"]);
+    let told = reload.log.story();
+    assert_eq!(reload.code, Some(0), "{told}");
+    assert!(told.contains("held nothing as far as it told"), "{told}");
+    assert!(!told.contains("were cut"), "{told}");
+    for pid in cluster.workers().into_values() {
+        processes::freeze(pid);
+    }
+    cluster.signal(Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    assert_eq!(finished.log.named("cut_at_deadline").len(), 2);
+}

@@ -66,6 +66,11 @@ impl Teller {
         if let Event::ListenFailed { errno, .. } = event {
             return advice(*errno).into();
         }
+        if let Event::CutAtDeadline { cut, .. } = event
+            && !cut.is_loss()
+        {
+            return "; it is ended".into();
+        }
         after(event.name()).into()
     }
 

@@ -163,13 +163,13 @@ impl Foreground {
     }
 
     fn row(&self, whom: &Whom, workers: u32, cuts: &[Cut]) -> ChangedRow {
-        let in_words = |cut: &Cut| format!("worker {} was cut: {cut}", cut.worker.0);
+        let losses = cuts.iter().filter(|cut| cut.is_loss()).count();
         ChangedRow {
             name: self.name.clone(),
             slot: whom.slot,
             workers,
-            cut: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
-            what_was_cut: cuts.iter().map(in_words).collect(),
+            cut: u32::try_from(losses).unwrap_or(u32::MAX),
+            what_was_cut: cuts.iter().map(cut_in_words).collect(),
         }
     }
 }
@@ -218,6 +218,15 @@ fn in_words(error: &ReloadError) -> String {
         words = with_last_lines(words, last_lines);
     }
     words
+}
+
+fn cut_in_words(cut: &Cut) -> String {
+    let worker = cut.worker.0;
+    if cut.is_loss() {
+        format!("worker {worker} was cut: {cut}")
+    } else {
+        format!("worker {worker} did not leave in time, and held nothing as far as it told")
+    }
 }
 
 fn with_last_lines(mut words: String, last_lines: &[String]) -> String {

@@ -39,6 +39,8 @@ impl Master {
     }
 
     pub(super) fn begin_closing(&mut self, now: Instant) {
+        // What was cut before is for whoever sent those workers away.
+        self.has_cut = false;
         let left = self
             .servers
             .watched()

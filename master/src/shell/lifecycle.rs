@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use maitred_core::dispatch::Input;
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
-use maitred_core::supervise::{Announcement, ExitStatus, Fact, Order, SlotState, WorkerState};
+use maitred_core::supervise::{
+    Announcement, ExitStatus, Fact, Order, Outcome, SlotState, WorkerState,
+};
 use maitred_protocol::message::UserMessage;
 use maitred_protocol::{MasterToWorker, fd};
 use tokio::io::Interest;
@@ -77,7 +79,9 @@ impl Master {
                 for server in self.servers.ids() {
                     self.close_server(now, server);
                 }
-                self.outcome = Some(outcome);
+                // The supervisor knows deadlines, and not what a worker held at them.
+                let is_harmless = outcome == Outcome::Cut && !self.has_cut;
+                self.outcome = Some(if is_harmless { Outcome::Done } else { outcome });
             }
         }
     }

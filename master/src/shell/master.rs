@@ -68,6 +68,8 @@ pub(crate) struct Master {
     pub(super) look_at: Option<Instant>,
     /// The number of the latest ping.
     pub(super) pings: u64,
+    /// Whether a worker that passed its drain deadline held anything, since the ending began.
+    pub(super) has_cut: bool,
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -160,6 +162,7 @@ impl Master {
             reloading: None,
             look_at: None,
             pings: 0,
+            has_cut: false,
             outcome: None,
         }
     }

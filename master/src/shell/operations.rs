@@ -75,6 +75,7 @@ impl Master {
         let member = self.members.get(&worker);
         let statistics = member.map(|member| member.status.borrow().statistics);
         let cut = Cut::new(worker, &statistics.unwrap_or_default());
+        self.has_cut |= cut.is_loss();
         // Only what the reload itself sent away is its doing: others may leave meanwhile for
         // other reasons, be it that an earlier reload replaced them and then failed.
         if let Some(reloading) = &mut self.reloading

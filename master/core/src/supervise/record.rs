@@ -166,8 +166,8 @@ impl Record {
 
     /// Makes the worker leave because fewer are wanted: by a drain, if it listens to us.
     ///
-    /// One that has not spoken yet holds nothing, and perhaps does not read its channel, so
-    /// it gets the kill signal instead of a drain that it might sleep through.
+    /// One that does not listen holds nothing, and perhaps does not read its channel, so it
+    /// gets the kill signal instead of a drain that it might sleep through.
     pub(super) fn send_away(
         &mut self,
         now: Instant,
@@ -176,10 +176,9 @@ impl Record {
         orders: &mut Vec<Order>,
     ) {
         self.exited_after_disconnect = true;
-        if self.state == WorkerState::Starting {
-            self.stop(now, limits, orders);
-        } else {
-            self.drain(deadline, orders);
+        match self.state {
+            WorkerState::Starting | WorkerState::Online => self.stop(now, limits, orders),
+            _ => self.drain(deadline, orders),
         }
     }
 

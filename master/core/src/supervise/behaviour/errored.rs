@@ -41,7 +41,7 @@ fn a_second_attempt_that_lives_is_sent_away_first() {
         (101, Tick, &[spawn(3, 0)]),
         (102, spawned(3), &[]),
         (103, Online(W[3]), &[]),
-        (104, crashed(2), &[gone(2, 1), drain(3)]),
+        (104, crashed(2), &[gone(2, 1), signal(3, SIGTERM)]),
         (105, crashed(3), &[left(3, 0), boot_failed(&[0, 1])]),
     ]);
 }

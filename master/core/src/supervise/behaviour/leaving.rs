@@ -17,6 +17,16 @@ fn who_ignores_everything_climbs_from_drain_to_kill_signal_to_sigkill() {
 }
 
 #[test]
+fn who_never_listened_is_not_given_a_drain_to_sleep_through() {
+    let mut scene = started(1);
+    scene.check(&[
+        (0, Online(W[1]), &[]),
+        (1, ScaleAsked(0), &[signal(1, SIGTERM)]),
+        (5001, Tick, &[signal(1, SIGKILL)]),
+    ]);
+}
+
+#[test]
 fn each_rung_has_its_state() {
     let mut scene = started(1);
     let mut states = vec![scene.state(1)];

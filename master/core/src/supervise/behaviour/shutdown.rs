@@ -230,7 +230,7 @@ fn forks_are_drained_like_all_others() {
     ready(1).check(&[
         (0, ForkAsked, &[spawn(2, 1)]),
         (0, spawned(2), &[]),
-        (0, Online(W[2]), &[]),
+        (0, listening(2), &[]),
         (1, ShutdownAsked, &[CloseServers]),
         (2, ServersClosed, &[drain(1), drain(2)]),
     ]);
@@ -251,14 +251,14 @@ fn what_was_cut_before_the_shutdown_is_not_its_fault() {
 #[test]
 fn a_run_that_gave_up_stays_failed_even_if_something_is_cut() {
     started_in_foreground(2, LIMITS).check(&[
+        (0, ForkAsked, &[spawn(3, 2)]),
+        (0, spawned(3), &[]),
+        (0, listening(3), &[]),
         (0, crashed(1), &[gone(1, 0), backing_off(0, 100, 1)]),
-        (100, Tick, &[spawn(3, 0)]),
-        (100, spawned(3), &[]),
-        (100, Online(W[3]), &[]),
-        (200, crashed(2), &[gone(2, 1), drain(3)]),
-        (300, ShutdownAsked, &[]),
-        (30_200, Tick, &[cut(3), signal(3, SIGTERM)]),
-        (30_201, crashed(3), &[left(3, 0), boot_failed(&[0, 1])]),
+        (50, crashed(2), &[gone(2, 1), drain(3)]),
+        (60, ShutdownAsked, &[]),
+        (30_050, Tick, &[cut(3), signal(3, SIGTERM)]),
+        (30_051, crashed(3), &[left(3, 2), boot_failed(&[0, 1])]),
     ]);
 }
 
