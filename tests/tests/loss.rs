@@ -157,6 +157,9 @@ fn who_waits_for_a_stopped_worker_waits_no_longer_than_the_ack_timeout_and_a_lit
             get(cluster.address(), "/").unwrap();
             cluster.log().named("hung").len() >= stops.len()
         });
+        // What else the machine does may change meanwhile, so the others are compared with
+        // the worse of before and after.
+        let after = is_long().then(|| storm(&cluster, unfaulted_duration).finish());
         let master = end(cluster);
         unfaulted.assert_all_answered(&master, 1000);
         let found = record.assert_nothing_lost(&master, connections_min);
@@ -164,7 +167,8 @@ fn who_waits_for_a_stopped_worker_waits_no_longer_than_the_ack_timeout_and_a_lit
         let worst = record.longest_connection();
         let noticed = noticed(&master.log, &stops);
         let (median, most) = (noticed[noticed.len() / 2], p99(&noticed));
-        let p99s = [&unfaulted, &record].map(|record| record.p99());
+        let after = after.map_or(0.0, |record| record.p99());
+        let p99s = [unfaulted.p99().max(after), record.p99()];
         tell(&format!(
             "{} stops, {} connections: {} failed; worst {worst:?} of {bound:?}; noticed \
              within {median:?}, at most {most:?}; 99 % answered within {p99s:?} ms \
