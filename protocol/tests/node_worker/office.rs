@@ -129,10 +129,11 @@ impl Office {
 
     /// Hears a question.
     pub(crate) async fn asked(&mut self) -> ServerQuery {
-        match self.heard().await {
-            WorkerToMaster::QueryServer(query) => query,
-            other => panic!("{other:?}"),
-        }
+        let heard = self.heard().await;
+        let WorkerToMaster::QueryServer(query) = heard else {
+            panic!("{heard:?}");
+        };
+        query
     }
 
     /// Hears a question, binds what it asks for, and hears that the worker listens.

@@ -31,10 +31,11 @@ async fn bare() -> (MasterEnd, MasterInbox, UnixStream) {
 }
 
 fn encoded(end: &mut MasterEnd, message: &MasterToWorker) -> Line {
-    match end.encode(message).unwrap() {
-        Wording::Line(line) => line,
-        other => panic!("{other:?}"),
-    }
+    let wording = end.encode(message).unwrap();
+    let Wording::Line(line) = wording else {
+        panic!("{wording:?}");
+    };
+    line
 }
 
 fn user_line(end: &mut MasterEnd, len: usize) -> Line {

@@ -51,10 +51,11 @@ fn text(line: &Line) -> String {
 
 /// Says a message; returns the line it comes to.
 fn say(translator: &mut Translator, message: &MasterToWorker) -> Line {
-    match translator.encode(message).unwrap() {
-        Wording::Line(line) => line,
-        other => panic!("{message:?} comes to {other:?}"),
-    }
+    let wording = translator.encode(message).unwrap();
+    let Wording::Line(line) = wording else {
+        panic!("{message:?} comes to {wording:?}");
+    };
+    line
 }
 
 /// Says a message that comes to no line and has no answer.
