@@ -131,17 +131,14 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Returns whether every quote is closed, and no backslash within quotes stands at the end.
+/// Returns whether every quote is closed, which a backslash at the very end prevents, too.
 fn is_whole(options: &str) -> bool {
     let mut quoted = false;
-    let mut characters = options.chars();
-    while let Some(character) = characters.next() {
+    let mut escaped = false;
+    for character in options.chars() {
         match character {
-            '\\' if quoted => {
-                if characters.next().is_none() {
-                    return false;
-                }
-            }
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
             '"' => quoted = !quoted,
             _ => {}
         }

@@ -1,6 +1,8 @@
 // The polite drain: who is told, who is waited for, who stays.
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import { Client } from './client.mjs';
 import { Worker, app } from './primary.mjs';
 
@@ -139,4 +141,31 @@ test('it is the same over TLS', async (context) => {
   upgraded.text = '';
   upgraded.socket.write('still here');
   await upgraded.until(() => upgraded.text === 'still here');
+});
+
+test('an HTTP/2 session is told to go away, and its streams end well', async (context) => {
+  const worker = new Worker(app('http2.cjs'));
+  context.after(() => worker.end());
+  await worker.listening();
+  const session = connectHttp2(`http://127.0.0.1:${worker.port}`);
+  context.after(() => session.destroy());
+  const goaway = once(session, 'goaway');
+  const get = async (path) => {
+    let text = '';
+    for await (const part of session.request({ ':path': path }).setEncoding('utf8')) {
+      text += part;
+    }
+    return text;
+  };
+  assert.equal(await get('/'), 'plain end');
+  const held = get('/hold');
+  // Streams begin in order, so the other has begun when this one is over.
+  await get('/');
+  worker.drain(FOR_EVER);
+  await worker.word('drained');
+  await goaway;
+  worker.disconnect();
+  worker.child.send('release');
+  assert.equal(await held, 'held end');
+  assert.deepEqual(await worker.exit(), { code: 0, signal: null });
 });
