@@ -70,6 +70,21 @@ fn what_is_not_done_at_the_drain_deadline_is_cut_and_reported() {
 }
 
 #[test]
+fn a_kill_says_what_it_has_cut() {
+    let cluster = Launch::demo(2).with(["--drain-timeout", "1s"]).ready();
+    let mut client = asked(cluster.address(), "/sleep?ms=600000");
+    let kill = cluster.command(&["kill"]);
+    let told = kill.log.story();
+    assert_eq!(kill.code, Some(1), "{told}");
+    assert!(
+        told.contains("was cut: 1 connections (1 in a request)"),
+        "{told}"
+    );
+    assert_eq!(cluster.finish().code, Some(1));
+    client.answer().expect_err("it was cut");
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let cluster = Launch::demo(2).with(["--keepalive-grace", "100ms"]).ready();
     let mut client = Client::connect(cluster.address()).unwrap();

@@ -55,15 +55,19 @@ pub(super) fn kill(arguments: &KillArguments) -> anyhow::Result<ExitCode> {
         wait_until_gone(killed.pid);
         Ok(killed)
     });
-    let killed = arguments.form.tell(killed, |killed| {
-        let cut = if killed.cut {
-            "; connections were cut at the drain deadline"
-        } else {
-            ""
-        };
-        format!("master {} has ended{cut}", killed.pid)
-    })?;
+    let killed = arguments.form.tell(killed, in_words)?;
     Ok(ask::code(killed.cut))
+}
+
+fn in_words(killed: &Killed) -> String {
+    let cut = if killed.cut {
+        "; connections were cut at the drain deadline"
+    } else {
+        ""
+    };
+    let mut told = format!("master {} has ended{cut}", killed.pid);
+    told.extend(killed.what_was_cut.iter().map(|cut| format!("\n  {cut}")));
+    told
 }
 
 fn wait_until_gone(pid: u32) {

@@ -256,4 +256,7 @@ pub(crate) struct Killed {
     pub(crate) pid: u32,
     /// Whether connections were cut at the drain deadline.
     pub(crate) cut: bool,
+    /// What was cut, in words: a line for each worker that passed the deadline.
+    #[serde(default)]
+    pub(crate) what_was_cut: Vec<String>,
 }

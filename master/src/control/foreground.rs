@@ -307,9 +307,19 @@ impl Steward for Foreground {
 
     async fn kill(&self) -> Result<Killed, Refusal> {
         self.was_killed.store(true, Ordering::Relaxed);
+        let mut events = self.cluster.events();
         let outcome = self.cluster.shutdown().await;
-        let (pid, cut) = (std::process::id(), outcome == Outcome::Cut);
-        Ok(Killed { pid, cut })
+        let mut what_was_cut = Vec::new();
+        while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
+            if let Event::CutAtDeadline { cut, .. } = event {
+                what_was_cut.push(cut_in_words(&cut));
+            }
+        }
+        Ok(Killed {
+            pid: std::process::id(),
+            cut: outcome == Outcome::Cut,
+            what_was_cut,
+        })
     }
 
     fn events(&self) -> Events {

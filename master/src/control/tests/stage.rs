@@ -99,7 +99,11 @@ impl Steward for Fake {
     async fn kill(&self) -> Result<Killed, Refusal> {
         self.note("kill".into());
         let pid = std::process::id();
-        Ok(Killed { pid, cut: false })
+        Ok(Killed {
+            pid,
+            cut: false,
+            what_was_cut: Vec::new(),
+        })
     }
 
     fn events(&self) -> Heard {
