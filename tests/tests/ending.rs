@@ -164,3 +164,21 @@ fn a_worker_that_held_nothing_and_does_not_leave_costs_no_exit_code() {
     assert_eq!(finished.code, Some(0), "{}", finished.log.story());
     assert_eq!(finished.log.named("cut_at_deadline").len(), 2);
 }
+
+#[test]
+fn an_events_file_that_cannot_be_written_is_complained_of_once() {
+    let cluster = Launch::demo(1).with(["--events-file", "/dev/full"]).start();
+    let complaint = || {
+        let lines = cluster.log().lines().into_iter();
+        lines.filter(|line| line.contains("events file")).count()
+    };
+    maitred_tests::harness::wait_until("the complaint", || complaint() > 0);
+    // Events come before the control socket is served.
+    maitred_tests::harness::wait_until("an answer", || cluster.command(&["ping"]).code == Some(0));
+    cluster.obey(&["kill"]);
+    let finished = cluster.finish();
+    let said = finished.log.lines().into_iter();
+    let said: Vec<String> = said.filter(|line| line.contains("events file")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("No space left"), "{said:?}");
+}

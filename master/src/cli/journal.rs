@@ -34,7 +34,8 @@ const WRITE: usize = 64 * 1024;
 pub(super) enum Target {
     /// Standard error. If nobody can read it, the cluster works on all the same.
     StandardError,
-    /// A file; once it cannot be written, nothing more is, so that its end is missing.
+    /// A file; once it cannot be written, nothing more is, so that its end is missing. That is
+    /// said once on standard error.
     File(Option<File>),
 }
 
@@ -45,9 +46,12 @@ impl Target {
             Self::StandardError => io::stderr().write_all(lines).unwrap_or_default(),
             Self::File(file) => {
                 if let Some(open) = file
-                    && open.write_all(lines).is_err()
+                    && let Err(error) = open.write_all(lines)
                 {
                     *file = None;
+                    super::complain(&format!(
+                        "the events file cannot be written: {error}; its end will be missing"
+                    ));
                 }
             }
         }
