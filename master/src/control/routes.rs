@@ -1,7 +1,9 @@
 //! What each route does.
 //!
 //! A handler gets its request whole (`whole_request` has read it), looks up what it is about, asks the
-//! steward and answers. Every refusal is JSON, whoever refuses.
+//! steward and answers. Every refusal of a request that can be read is JSON, whoever refuses;
+//! only hyper speaks before that, to garbage (400) and to a head that is too long (431), and
+//! its answers are empty.
 
 use std::sync::Arc;
 use std::time::Instant;

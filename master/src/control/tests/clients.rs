@@ -53,6 +53,18 @@ fn garbage_costs_nobody_but_its_sender_anything() {
 }
 
 #[test]
+fn what_cannot_be_read_as_a_request_is_refused_without_a_body() {
+    let stage = Stage::new();
+    let long = format!("GET /v1/ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(20_000));
+    for (words, status) in [(long.as_str(), "431"), ("no HTTP at all\r\n\r\n", "400")] {
+        let said = rest(stage.connect(words.as_bytes()));
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{said}");
+        assert!(said.ends_with("\r\n\r\n"), "{said}");
+    }
+}
+
+#[test]
 fn a_request_that_is_not_whole_is_given_up() {
     let stage = Stage::new();
     let whole = request("POST", "/v1/apps/shop/scale", r#"{"to":"+1"}"#);
