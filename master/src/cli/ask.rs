@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
@@ -29,21 +30,22 @@ impl Form {
     ///
     /// # Errors
     ///
-    /// The refusal.
+    /// The refusal, and that of writing.
     pub(crate) fn tell<T: Serialize>(
         self,
         answer: Result<T, Refusal>,
         in_words: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<T> {
         if self.json {
-            write_line(&match &answer {
+            let line = match &answer {
                 Ok(answer) => json(answer),
                 Err(error) => json(&RefusalAnswer {
                     error: error.clone(),
                 }),
-            });
+            };
+            unless_closed(write_line(&mut io::stdout(), &line))?;
         } else if let Ok(answer) = &answer {
-            write_line(&in_words(answer));
+            unless_closed(write_line(&mut io::stdout(), &in_words(answer)))?;
         }
         Ok(answer?)
     }
@@ -54,9 +56,29 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Writes to standard output. Whoever closed it does not want to know any more.
-pub(crate) fn write_line(text: &str) {
-    writeln!(io::stdout(), "{text}").unwrap_or_default();
+/// Writes a line, and sees to it that it is not only kept for later.
+///
+/// # Errors
+///
+/// Those of writing.
+pub(crate) fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Passes on that an answer could not be written, unless its reader closed the pipe: that one
+/// does not want to know any more.
+///
+/// # Errors
+///
+/// Every other error.
+pub(crate) fn unless_closed(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("the answer cannot be written")
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Reads what a command is about, before any master is asked.
@@ -104,5 +126,31 @@ pub(crate) fn code(has_cut: bool) -> ExitCode {
         ExitCode::from(super::FAILED)
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_left_is_no_failure_and_a_full_disk_is_one() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let failure = unless_closed(write_line(&mut full, "answer")).unwrap_err();
+        assert!(
+            format!("{failure:#}").contains("No space left"),
+            "{failure:#}"
+        );
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let written = write_line(&mut ours, "answer");
+        assert_eq!(
+            written.as_ref().unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+        unless_closed(written).unwrap();
     }
 }

@@ -1,12 +1,12 @@
 //! `maitred events`: what happens in a running master, as it happens.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::ask::Form;
+use super::ask::{Form, unless_closed, write_line};
 use crate::control::client::Client;
 
 /// Show what happens in the running master, until Ctrl-C or its end.
@@ -30,15 +30,24 @@ struct Told {
 /// Those of asking.
 pub(super) fn run(arguments: &EventsArguments) -> anyhow::Result<ExitCode> {
     let is_json = arguments.form.is_json();
+    let mut written = Ok(());
     let followed = Client::new().and_then(|client| {
-        // An error is that our output was closed, as by `| head -1`.
-        client.follow(|event| match is_json {
-            true => writeln!(io::stdout(), "{event}"),
-            false => writeln!(io::stdout(), "{}", in_words(event)),
+        client.follow(|event| {
+            let line = if is_json {
+                event.into()
+            } else {
+                in_words(event)
+            };
+            written = write_line(&mut io::stdout(), &line);
+            // An error ends it, such as that our output was closed, as by `| head -1`.
+            written
+                .as_ref()
+                .map_err(|error| error.kind().into())
+                .copied()
         })
     });
     match followed {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => unless_closed(written).map(|()| ExitCode::SUCCESS),
         refused => arguments
             .form
             .tell(refused, |()| String::new())
