@@ -93,6 +93,18 @@ impl PatienceArguments {
         }
     }
 
+    /// Makes sure that the first wait of a backoff is not longer than the longest.
+    pub(super) fn check_backoff(&self) -> Result<(), Misuse> {
+        let longest = self.limits(Ipc::Native).backoff_max;
+        match self.backoff_initial {
+            Some(first) if first > longest => Err(Misuse(format!(
+                "the initial backoff of {first:?} must not be longer than the longest of \
+                 {longest:?}; see --backoff-max"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the grace of idle connections. It ends before the drain does, or every idle
     /// connection would be reported as cut.
     pub(super) fn grace(&self) -> Result<Duration, Misuse> {
@@ -137,6 +149,28 @@ mod tests {
         assert_eq!(none.unwrap(), seconds(0));
         let refusal = grace(&["--keepalive-grace", "10s", "--drain-timeout", "10s"]);
         assert!(refusal.unwrap_err().to_string().contains("shorter"));
+    }
+
+    #[test]
+    fn the_initial_backoff_is_not_longer_than_the_longest() {
+        let check = |options: &[&str]| {
+            let line = Line::parse_from([&["run"], options].concat());
+            line.patience.check_backoff()
+        };
+        for sound in [
+            &[][..],
+            &["--backoff-max", "10ms"],
+            &["--backoff-initial", "1s", "--backoff-max", "1s"],
+        ] {
+            check(sound).unwrap();
+        }
+        for wrong in [
+            &["--backoff-initial", "20s"][..],
+            &["--backoff-initial", "2s", "--backoff-max", "1s"],
+        ] {
+            let refusal = check(wrong).unwrap_err().to_string();
+            assert!(refusal.contains("--backoff-max"), "{refusal}");
+        }
     }
 
     #[test]

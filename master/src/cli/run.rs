@@ -176,6 +176,7 @@ fn misplaced(error: HomeError) -> Misuse {
 }
 
 fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
+    arguments.patience.check_backoff()?;
     let limits = arguments.limits();
     let mut settings = Settings::new()
         .output(Output::Prefixed)
