@@ -32,7 +32,7 @@ pub struct Limits {
     pub max_boot_failures: u32,
     /// Whether a worker is ready only once it says so, and not when it listens.
     pub wait_ready: bool,
-    /// How long a new worker may take to be ready, during a reload.
+    /// How long a new worker may take to be ready, during a reload. Otherwise it is left alone.
     pub listen_timeout: Duration,
     /// How long a worker may owe an ack while it does nothing. Zero: for ever.
     pub ack_timeout: Duration,

@@ -98,7 +98,7 @@ impl Supervisor {
     pub(super) fn spawn(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) -> WorkerId {
         let worker = self.order_worker(now, id, orders);
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.content = Content::Worker(worker);
+            slot.enter(worker);
         }
         worker
     }
@@ -122,7 +122,6 @@ impl Supervisor {
         let (worker, generation) = (WorkerId(self.last_worker), self.generation);
         let slot = self.slots.get_mut(&id);
         let managed = slot.is_some_and(|slot| {
-            slot.starts = slot.starts.saturating_add(1);
             slot.restart.spawned(now);
             slot.is_wanted
         });

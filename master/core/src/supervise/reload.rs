@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use super::order::{Announcement, Order};
 use super::record::Record;
 use super::reload_failure::ReloadFailure;
-use super::slot::Content;
 use super::supervisor::Supervisor;
 use super::worker_state::WorkerState;
 use crate::id::{Generation, ServerId, SlotId, WorkerId};
@@ -204,7 +203,7 @@ impl Supervisor {
         };
         slot.successor = None;
         let old = slot.worker().filter(|old| *old != new);
-        slot.content = Content::Worker(new);
+        slot.enter(new);
         slot.restart.became_ready();
         self.was_ever_ready = true;
         orders.push(Order::Announce(Announcement::Replaced {

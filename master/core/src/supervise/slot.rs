@@ -19,7 +19,7 @@ pub(super) struct Slot {
     pub(super) restart: RestartPolicy,
     /// A new worker that is to take the place as soon as it is ready.
     pub(super) successor: Option<WorkerId>,
-    /// How often a worker was started here, since somebody last reset the count.
+    /// How many workers have had this place, since somebody last reset the count.
     pub(super) starts: u32,
 }
 
@@ -76,6 +76,15 @@ impl Slot {
         match self.content {
             Content::Worker(worker) => Some(worker),
             Content::Backoff { .. } | Content::Stopped | Content::Errored => None,
+        }
+    }
+
+    /// A worker takes the place. Only now is it a start here: a successor that fails leaves
+    /// everything as it was.
+    pub(super) fn enter(&mut self, worker: WorkerId) {
+        if self.content != Content::Worker(worker) {
+            self.content = Content::Worker(worker);
+            self.starts = self.starts.saturating_add(1);
         }
     }
 

@@ -285,7 +285,7 @@ impl Supervisor {
         };
         let successor = slot.successor.take();
         if let Some(successor) = successor {
-            slot.content = Content::Worker(successor);
+            slot.enter(successor);
         }
         successor.is_none()
     }

@@ -360,6 +360,26 @@ fn starts_are_counted_until_somebody_resets_them() {
 }
 
 #[test]
+fn a_successor_counts_as_a_start_once_it_has_the_place() {
+    let mut scene = ready(1);
+    // It fails, and the next one gets ready.
+    scene.tell(1, reload(1));
+    scene.tell(2, crashed(2));
+    assert_eq!(starts(&scene), [1]);
+    scene.tell(3, reload(1));
+    scene.tell(4, listening(3));
+    assert_eq!(starts(&scene)[0], 2);
+    scene.tell(5, crashed(1));
+    // The third inherits the place before it is ready.
+    scene.tell(6, reload(1));
+    assert_eq!(starts(&scene)[0], 2);
+    scene.tell(7, crashed(3));
+    assert_eq!(starts(&scene), [3]);
+    scene.tell(8, listening(4));
+    assert_eq!(starts(&scene), [3]);
+}
+
+#[test]
 fn every_worker_that_lives_is_described_wherever_its_slot_went() {
     let mut scene = ready(2);
     let rows = |scene: &Scene| -> Vec<_> {
