@@ -1,6 +1,7 @@
 //! What happens in a cluster, as its owner sees it: Node's events and a few more.
 
 use std::fmt;
+use std::time::Duration;
 
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{ExitStatus, HangSign};
@@ -44,6 +45,15 @@ pub enum Event {
         pid: u32,
         /// The address, with the real port.
         address: String,
+    },
+    /// A worker should listen by now, and does not. It is left alone.
+    NotListening {
+        /// Its number.
+        worker: WorkerId,
+        /// Its process; 0 if it was not even started.
+        pid: u32,
+        /// How long it has had, in milliseconds: the listen timeout.
+        after_ms: u64,
     },
     /// A worker's program sent a message.
     Message {
@@ -225,6 +235,7 @@ impl Event {
             Self::Fork { .. } => "fork",
             Self::Online { .. } => "online",
             Self::Listening { .. } => "listening",
+            Self::NotListening { .. } => "not_listening",
             Self::Message { .. } => "message",
             Self::Disconnect { .. } => "disconnect",
             Self::Exit { .. } => "exit",
@@ -266,6 +277,7 @@ impl Event {
             Self::Fork { worker, pid, .. }
             | Self::Online { worker, pid }
             | Self::Listening { worker, pid, .. }
+            | Self::NotListening { worker, pid, .. }
             | Self::Message { worker, pid, .. }
             | Self::Disconnect { worker, pid }
             | Self::Exit { worker, pid, .. }
@@ -305,6 +317,10 @@ impl fmt::Display for Event {
             Self::Fork { slot, .. } => write!(f, "is started in slot {}", slot.0),
             Self::Online { .. } => f.write_str("is online"),
             Self::Listening { address, .. } => write!(f, "listens on {address}"),
+            Self::NotListening { after_ms, .. } => {
+                let after = Duration::from_millis(*after_ms);
+                write!(f, "does not listen yet after {after:?}")
+            }
             Self::Message { message, .. } => write!(f, "says {message}"),
             Self::Disconnect { .. } => f.write_str("disconnected"),
             Self::Exit { status, .. } => write!(f, "exited with {status}"),

@@ -182,3 +182,26 @@ fn an_events_file_that_cannot_be_written_is_complained_of_once() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("No space left"), "{said:?}");
 }
+
+#[test]
+fn a_worker_that_hangs_while_it_boots_is_told_of_once_and_not_killed() {
+    let hang = [
+        "-i",
+        "1",
+        "--listen-timeout",
+        "200ms",
+        "sleep",
+        "--",
+        "1000",
+    ];
+    let cluster = Launch::run(hang).start();
+    let told = cluster.log().wait("not_listening", |_| true);
+    assert_eq!(
+        (&told["worker"], &told["after_ms"]),
+        (&1.into(), &200.into())
+    );
+    cluster.signal(Signal::TERM);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.log.story());
+    assert_eq!(finished.log.named("not_listening").len(), 1);
+}

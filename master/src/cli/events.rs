@@ -90,6 +90,7 @@ impl Teller {
 fn after(name: &str) -> &'static str {
     match name {
         "ready" => "; Ctrl-C drains and ends",
+        "not_listening" => "; it is left alone, and `maitred restart` replaces it",
         "accept_paused" => "; it tries again shortly",
         "breached" => "; it is killed",
         "errored" => "; mend its program, then restart it",
@@ -192,6 +193,15 @@ mod tests {
                 listen_failed,
                 "worker 3 (pid 4242) cannot listen: in use; choose another port, or end who \
                  has it (ss -ltnp tells)",
+            ),
+            (
+                Event::NotListening {
+                    worker,
+                    pid,
+                    after_ms: 3000,
+                },
+                "worker 3 (pid 4242) does not listen yet after 3s; it is left alone, and `maitred \
+                 restart` replaces it",
             ),
             (
                 Event::Ready { workers: 4 },

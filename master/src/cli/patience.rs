@@ -42,8 +42,8 @@ pub(super) struct PatienceArguments {
     #[arg(long)]
     wait_ready: bool,
 
-    /// How long a new worker may take to be ready, during a reload [default: 3s, of
-    /// Node 10s]
+    /// How long a new worker may take to be ready before a reload fails, or it is told
+    /// [default: 3s, of Node 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     listen_timeout: Option<Duration>,
 

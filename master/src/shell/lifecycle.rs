@@ -154,7 +154,8 @@ impl Master {
     }
 
     fn spawn(&mut self, now: Instant, worker: WorkerId, (slot, generation): (SlotId, Generation)) {
-        let member = Member::new(now, slot, generation);
+        let mut member = Member::new(now, slot, generation);
+        member.listen_by = now.checked_add(self.supervisor.limits().listen_timeout);
         self.members.insert(worker, member);
         let Some(launch) = Launch::of(&self.settings) else {
             self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));

@@ -91,6 +91,8 @@ pub(super) struct Member {
     pub(super) slot: SlotId,
     pub(super) generation: Generation,
     pub(super) started_at: Instant,
+    /// By when it should listen, until that was looked at.
+    pub(super) listen_by: Option<Instant>,
     /// `None` until it was started.
     pub(super) link: Option<WorkerLink>,
     pub(super) pid: Option<Pid>,
@@ -120,6 +122,7 @@ impl Member {
             slot,
             generation,
             started_at: now,
+            listen_by: None,
             link: None,
             pid: None,
             greeted: false,
@@ -181,6 +184,7 @@ impl Master {
             self.look_at,
         ];
         own.into_iter()
+            .chain([self.late_at()])
             .flatten()
             .chain(self.supervisor.deadline())
             .min()
@@ -198,6 +202,8 @@ impl Master {
         if self.supervisor.deadline().is_some_and(|at| at <= now) {
             self.supervise(now, Fact::Tick);
         }
+        // After that, for whom the supervisor has just sent away is not waited for.
+        self.tell_of_the_late(now);
     }
 
     /// Deals with one report from outside the loop.

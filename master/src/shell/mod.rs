@@ -26,6 +26,7 @@ mod dialect;
 mod dispatching;
 pub(crate) mod event_loop;
 mod hang_watch;
+mod late_watch;
 mod lifecycle;
 pub(crate) mod master;
 mod operations;
