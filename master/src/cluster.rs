@@ -180,11 +180,6 @@ impl Cluster {
     pub async fn setup(&self, mut settings: Settings) -> Result<(), ClusterError> {
         check(&settings)?;
         settings.exec = settings.exec.as_deref().map(process::resolve);
-        settings.preload = settings
-            .preload
-            .as_deref()
-            .map(preload::write)
-            .transpose()?;
         self.ask(Command::Setup(Box::new(settings))).await
     }
 
@@ -348,11 +343,6 @@ impl Cluster {
 /// resolved once, now: after a deploy the running file's name reads "(deleted)".
 fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
     check(&settings)?;
-    settings.preload = settings
-        .preload
-        .as_deref()
-        .map(preload::write)
-        .transpose()?;
     settings.exec = Some(if let Some(program) = &settings.exec {
         process::resolve(program)
     } else {
@@ -365,6 +355,12 @@ fn complete(mut settings: Settings) -> Result<Settings, ClusterError> {
 }
 
 fn check(settings: &Settings) -> Result<(), ClusterError> {
+    // Each start writes it again if it is gone; here is who can be told that it cannot be.
+    settings
+        .preload
+        .as_deref()
+        .map(preload::write)
+        .transpose()?;
     if let Some(window) = settings.window
         && !(1..=WINDOW_MAX).contains(&window)
     {

@@ -53,7 +53,7 @@ pub(crate) struct SpawnOrder {
     pub(crate) worker: WorkerId,
     pub(crate) slot: SlotId,
     pub(crate) launch: Launch,
-    /// What a Node worker loads before its program.
+    /// Where the file belongs that a Node worker loads before its program.
     pub(crate) preload: Option<PathBuf>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) env: BTreeMap<OsString, OsString>,
@@ -220,14 +220,14 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
 
 /// Returns the variables by which a Node worker loads the preload.
 fn preload(order: &SpawnOrder) -> impl IntoIterator<Item = (&'static str, OsString)> {
-    let file = order
-        .preload
-        .as_deref()
-        .filter(|_| order.launch.ipc == Ipc::Node);
+    let directory = order.preload.as_deref();
+    let directory = directory.filter(|_| order.launch.ipc == Ipc::Node);
+    // Without it a worker lacks manners, and with one that is not there it would not start.
+    let file = directory.and_then(|directory| preload::write(directory).ok());
     let name = OsString::from(preload::NODE_OPTIONS);
     let own = || std::env::var_os(&name);
     let user = order.env.get(&name).cloned().or_else(own);
-    let variables = file.and_then(|file| preload::variables(user.as_deref(), file));
+    let variables = file.and_then(|file| preload::variables(user.as_deref(), &file));
     variables.into_iter().flatten()
 }
 
