@@ -167,9 +167,15 @@ pub enum ReloadError {
     /// Another one runs.
     #[error("reload: another reload is running; wait for it to end")]
     Busy,
-    /// There is no worker to replace, or everything is being stopped.
+    /// There is no worker to replace.
     #[error("reload: no worker runs that could be replaced")]
     NothingRuns,
+    /// Everything is being stopped, after which a reload may be asked for again.
+    #[error("reload: everything is being stopped")]
+    Stopping,
+    /// Everything drains, and then the master ends.
+    #[error("reload: the master is ending")]
+    Ending,
     /// The master has ended.
     #[error("reload: the master has ended")]
     Ended,

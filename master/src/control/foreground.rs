@@ -77,8 +77,9 @@ impl Foreground {
         }
         let report = self.cluster.reload(wish).await.map_err(|error| {
             let kind = match &error {
-                ReloadError::Busy => Kind::Busy,
-                ReloadError::Ended | ReloadError::NothingRuns => Kind::Ending,
+                ReloadError::Busy | ReloadError::Stopping => Kind::Busy,
+                ReloadError::Ending | ReloadError::Ended => Kind::Ending,
+                ReloadError::NothingRuns => Kind::NoSuchWorker,
                 ReloadError::Failed { .. } | _ => Kind::Failed,
             };
             Refusal::new(kind, in_words(&error))

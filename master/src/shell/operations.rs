@@ -46,6 +46,10 @@ impl Master {
     ) {
         let refusal = if self.supervisor.is_reloading() {
             Some(ReloadError::Busy)
+        } else if self.supervisor.is_ending() {
+            Some(ReloadError::Ending)
+        } else if self.supervisor.is_stopping() {
+            Some(ReloadError::Stopping)
         } else if !self.supervisor.may_reload() {
             Some(ReloadError::NothingRuns)
         } else {

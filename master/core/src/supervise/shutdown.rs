@@ -111,6 +111,12 @@ impl Supervisor {
         self.phase.is_end()
     }
 
+    /// Tells whether everything drains, be it in order to end or to rest.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        !self.phase.is_running()
+    }
+
     /// Somebody wants an end: no more spawns but to [relieve](Self::relieve) the last worker,
     /// then the backlogs, then the workers.
     pub(super) fn shut_down(&mut self, now: Instant, orders: &mut Vec<Order>) {
