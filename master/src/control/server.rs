@@ -122,6 +122,8 @@ async fn serve<S: Steward>(
             _ = end_asked.wait_for(|is_asked| *is_asked) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    // Only who is still here counts, however many come one after another.
+                    while clients.try_join_next().is_some() {}
                     admit(stream, &router, &places, &mut clients);
                     // Whoever came before has sent its request, most likely, and is only to
                     // have it read: else a burst would evict clients that did ask.
