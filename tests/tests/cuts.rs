@@ -213,6 +213,9 @@ fn a_restart_says_only_what_it_has_cut_itself() {
     );
     cluster.log().wait_count("cut_at_deadline", 2);
     drop(sockets);
+    // As many as at the start, so that the end finds as many descriptors.
+    cluster.obey(&["scale", "2"]);
+    cluster.wait_for_workers(2);
     cluster.stop();
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 
 use maitred::WorkerId;
 use maitred_tests::harness::{
-    Changing, Finished, Launch, Progress, TestCluster, short_or_long, tell, wait_until,
+    Changing, Finished, Launch, Progress, TestCluster, program, short_or_long, tell, wait_until,
 };
 use serde_json::Value;
 
@@ -94,10 +94,15 @@ fn reloads_cost_clients_that_think_nothing_but_the_reuse_of_idle_connections() {
 
 /// Reloads to a broken program under load: it must fail for this reason and change nothing.
 fn reload_to_broken(body: &str, reason: &str) {
+    let arguments = ["--", "tcp:127.0.0.1:0"];
+    reload_with_to_broken(&arguments, body, reason);
+}
+
+fn reload_with_to_broken(arguments: &[&str], body: &str, reason: &str) {
     let program = Changing::new();
     let cluster = Launch::run([program.path()])
         .with(["-i", "2", "--listen-timeout", "500ms"])
-        .with(["--", "tcp:127.0.0.1:0"])
+        .with(arguments)
         .recorded()
         .ready();
     let loads = [&KEEP_ALIVE[..], &CLOSE].map(|load| cluster.bench("/", load));
@@ -132,6 +137,14 @@ fn a_reload_to_a_program_that_exits_at_once_fails_and_changes_nothing() {
 #[test]
 fn a_reload_to_a_program_that_never_listens_fails_and_changes_nothing() {
     reload_to_broken("exec sleep 1000", "within 500ms (--listen-timeout)");
+}
+
+#[test]
+fn a_reload_to_a_program_that_never_says_that_it_is_ready_fails_and_changes_nothing() {
+    let arguments = ["--wait-ready", "--", "tcp:127.0.0.1:0", "ready"];
+    // It listens, and may be asked; that is not enough.
+    let body = format!("exec '{}' \"$1\"", program("test_worker").display());
+    reload_with_to_broken(&arguments, &body, "did not say that it is ready");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! `test_worker tcp:127.0.0.1:0 unix:/tmp/a.sock udp:127.0.0.1:0 tcp+ipv6-only:[::]:0` asks for
 //! one address after the other (`place.rs` has all that may be wished for). Then it sends the
 //! list of the outcomes, each an address or an errno, and serves HTTP on what it got (over UDP
-//! its number answers each datagram). It stays when nothing could be bound.
+//! its number answers each datagram). It stays when nothing could be bound. An argument `ready`
+//! has it say that it is, just then.
 //!
 //! A message `{"order": "close 127.0.0.1:80", "number": 1}` it obeys, and sends
 //! `{"answer": …, "number": 1}` (`orders.rs` has all orders). Every other message it sends back.
@@ -48,6 +49,10 @@ async fn work() -> io::Result<()> {
     };
     let mut outcomes = Vec::new();
     for wish in env::args().skip(1) {
+        if wish == "ready" {
+            this.say(&json!("ready"));
+            continue;
+        }
         outcomes.push(this.open(&wish).await);
     }
     this.say(&json!({ "outcomes": outcomes }));
