@@ -14,6 +14,7 @@ use maitred_tests::harness::{
 };
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, prlimit};
+use serde_json::Value;
 
 /// The thread that hands out connections, as the kernel cuts its name.
 const DISPATCH_THREAD: &str = "maitred-dispatc";
@@ -87,6 +88,15 @@ fn without_descriptors_the_master_rests_and_then_serves_who_has_waited() {
     cluster.stop();
 }
 
+/// Returns how often accepting has failed so, as the master counts it.
+fn accepts_that_failed(cluster: &TestCluster, error: &str) -> u64 {
+    let listed = cluster.command(&["ls", "--json"]);
+    let list: Value = serde_json::from_str(&listed.log.lines()[0]).unwrap();
+    list["apps"][0]["accept_errors"][error]
+        .as_u64()
+        .unwrap_or(0)
+}
+
 #[test]
 fn an_accept_that_fails_loses_no_connection_whatever_the_error() {
     // Whose accepts fail, how many clients come at a time and how often, and how many accepts
@@ -116,6 +126,11 @@ fn an_accept_that_fails_loses_no_connection_whatever_the_error() {
         }
         let failed = strace.count("(INJECTED)");
         assert!(failed >= failed_min, "{error} came {failed} times");
+        let counted = accepts_that_failed(&cluster, error);
+        assert!(
+            counted >= failed_min as u64,
+            "{error} was counted {counted} times"
+        );
         progress.step();
     }
     cluster.stop();
