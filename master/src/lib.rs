@@ -53,7 +53,9 @@ pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId
 pub use maitred_core::supervise::{
     ExitCodes, ExitStatus, HangSign, Limits, Outcome, ReloadWish, SlotState, WorkerState,
 };
-pub use operation::{Cut, ReloadError, ReloadReport, Replacement, SlotStatus};
+pub use operation::{
+    Cut, ReloadError, ReloadReport, Replacement, RestartError, RestartReport, SlotStatus,
+};
 pub use record::{ConnectionEvent, ConnectionRecord, ConnectionStep};
 pub use settings::{
     INSTANCES_MAX, KEEPALIVE_GRACE, LINE_MAX, NODE_WINDOW, Output, PENDING_MAX, Settings, WINDOW,

@@ -31,14 +31,21 @@ impl Cluster {
         asked.await.map_err(|_| ReloadError::Ended)?
     }
 
-    /// Drains the worker of one slot, or every worker, and starts a new one in its place.
-    /// Connections wait meanwhile. Slots that were given up or stopped are started, too.
+    /// Drains the worker of one slot, or every worker, and starts a new one in its place;
+    /// returns when each of these listens. Connections wait meanwhile. Slots that were given
+    /// up or stopped are started, too. While everything is being stopped, it follows upon
+    /// that.
     ///
     /// # Errors
     ///
-    /// [`ClusterError::Ended`].
-    pub async fn restart(&self, slot: Option<SlotId>) -> Result<(), ClusterError> {
-        self.ask(Command::Restart(slot)).await
+    /// [`RestartError`], each with what happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// A restart that has begun goes on if nobody waits for it any more.
+    pub async fn restart(&self, which: Option<SlotId>) -> Result<RestartReport, RestartError> {
+        let asked = self.inquire(|reply| Command::Restart { which, reply });
+        asked.await.map_err(|_| RestartError::Ended)?
     }
 
     /// Drains every worker and closes the listeners; returns when nothing runs any more. With
@@ -188,6 +195,37 @@ pub enum ReloadError {
         replaced: Vec<Replacement>,
         /// The last lines that the failed worker printed, if its output is read here.
         last_lines: Vec<String>,
+    },
+}
+
+/// How a restart went that has brought every slot it meant a new worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RestartReport {
+    /// Slots that have a new worker.
+    pub slots: Vec<SlotId>,
+    /// Old workers that passed their drain deadline.
+    pub cut: Vec<Cut>,
+}
+
+/// Why a restart has not brought a new worker everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    /// There is no such slot, or no worker is to follow the one in it.
+    #[error("restart: no worker is to follow there")]
+    NothingMeant,
+    /// Everything drains, and then the master ends.
+    #[error("restart: the master is ending")]
+    Ending,
+    /// The master has ended.
+    #[error("restart: the master has ended")]
+    Ended,
+    /// In one slot no new worker came up. Others may go on.
+    #[error("restart: {reason}")]
+    Failed {
+        /// What happened, with the slot.
+        reason: String,
     },
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use maitred::{
-    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish, SlotId,
-    SlotStatus, Snapshot, WorkerId,
+    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish,
+    RestartError, SlotId, SlotStatus, Snapshot, WorkerId,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -88,41 +88,20 @@ impl Foreground {
         Ok(self.row(whom, workers, &report.cut))
     }
 
-    /// Restarts, and waits until all listen or one has failed.
+    /// Restarts, and waits until all that were meant listen, or one of them has failed.
     async fn restart(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let Staff {
-            wanted: workers,
-            bystanders,
-            ..
-        } = self.staff(whom).await?;
-        if let (0, Some(slot)) = (workers, whom.slot) {
-            let message = format!("the worker of slot {slot} leaves, and none is to follow it");
-            return Err(Refusal::new(Kind::NoSuchWorker, message));
-        }
-        let mut events = self.cluster.events();
-        self.cluster.restart(slot(whom)).await.map_err(refused)?;
-        let mut cuts = Vec::new();
-        let came_up = async {
-            while let Some(event) = events.next().await {
-                let is_failure = matches!(
-                    event,
-                    Event::BackingOff { .. } | Event::Errored { .. } | Event::Stopped { .. }
-                );
-                if is_failure {
-                    let words = with_last_lines(format!("restart: {event}"), event.last_lines());
-                    return Err(Refusal::new(Kind::Failed, words));
-                }
-                if let Event::CutAtDeadline { worker, cut, .. } = event {
-                    cuts.extend((!bystanders.contains(&worker)).then_some(cut));
-                } else if matches!(event, Event::Ready { .. }) {
-                    return Ok(());
-                }
-            }
-            Err(Refusal::new(Kind::Ending, "the master has ended"))
-        };
+        let restart = timeout(self.patience(), self.cluster.restart(slot(whom)));
         let late = |_| Refusal::new(Kind::Failed, "restart: the new workers do not listen yet");
-        timeout(self.patience(), came_up).await.map_err(late)??;
-        Ok(self.row(whom, workers, &cuts))
+        let report = restart.await.map_err(late)?.map_err(|error| {
+            let kind = match &error {
+                RestartError::NothingMeant => Kind::NoSuchWorker,
+                RestartError::Ending | RestartError::Ended => Kind::Ending,
+                RestartError::Failed { .. } | _ => Kind::Failed,
+            };
+            Refusal::new(kind, error.to_string())
+        })?;
+        let workers = u32::try_from(report.slots.len()).unwrap_or(u32::MAX);
+        Ok(self.row(whom, workers, &report.cut))
     }
 
     async fn stop(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {

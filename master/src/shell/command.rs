@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::accept_errors::AcceptErrors;
 use crate::cluster::ClusterError;
-use crate::operation::{ReloadError, ReloadReport, SlotStatus};
+use crate::operation::{ReloadError, ReloadReport, RestartError, RestartReport, SlotStatus};
 use crate::settings::Settings;
 use crate::worker::{SendError, Worker};
 
@@ -58,7 +58,10 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<ReloadReport, ReloadError>>,
     },
     /// Drain one slot's worker, or all, and start anew.
-    Restart(Option<SlotId>),
+    Restart {
+        which: Option<SlotId>,
+        reply: oneshot::Sender<Result<RestartReport, RestartError>>,
+    },
     /// Drain everything; answer when nothing runs.
     Stop(oneshot::Sender<()>),
     /// Begin the counts of starts anew.

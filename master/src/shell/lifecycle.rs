@@ -141,6 +141,8 @@ impl Master {
             // Those were passed on as operations.
             Announcement::CutAtDeadline { .. }
             | Announcement::Resting
+            | Announcement::Restarted { .. }
+            | Announcement::RestartFailed { .. }
             | Announcement::ReloadBegun { .. }
             | Announcement::Replaced { .. }
             | Announcement::Reloaded { .. }

@@ -27,6 +27,7 @@ use super::process::Spawner;
 use super::recorder::Recorder;
 use super::report::Report;
 use super::resting::Rest;
+use super::restarting::Restarting;
 use super::servers::Servers;
 use super::trace::Trace;
 use super::worker_link::{Cargo, WorkerLink};
@@ -64,6 +65,7 @@ pub(crate) struct Master {
     pub(super) closing: Option<Closing>,
     pub(super) departures: Vec<oneshot::Sender<()>>,
     pub(super) reloading: Option<Reloading>,
+    pub(super) restarts: Vec<Restarting>,
     /// When to look whether a worker hangs; `None` while nobody owes an ack.
     pub(super) look_at: Option<Instant>,
     /// The number of the latest ping.
@@ -163,6 +165,7 @@ impl Master {
             closing: None,
             departures: Vec::new(),
             reloading: None,
+            restarts: Vec::new(),
             look_at: None,
             pings: 0,
             has_cut: false,
@@ -246,7 +249,7 @@ impl Master {
                 self.supervise(now, Fact::KillAsked { worker, signal });
             }
             Command::Reload { wish, reply } => self.reload(now, wish, reply),
-            Command::Restart(slot) => self.supervise(now, Fact::RestartAsked(slot)),
+            Command::Restart { which, reply } => self.restart(now, which, reply),
             Command::Stop(reply) => self.stop(now, reply),
             Command::Reset(slot) => self.supervise(now, Fact::ResetAsked(slot)),
             Command::Describe(reply) => drop(reply.send(self.describe_slots())),

@@ -36,6 +36,7 @@ pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;
 mod resting;
+mod restarting;
 mod server;
 mod servers;
 pub(crate) mod trace;

@@ -87,6 +87,7 @@ impl Master {
         {
             reloading.cut.push(cut);
         }
+        self.cut_by_restart(cut);
         self.announce(Event::CutAtDeadline { worker, pid, cut });
     }
 
@@ -191,6 +192,8 @@ impl Master {
             } => {
                 self.reload_failed(generation, culprit, &failure);
             }
+            Announcement::Restarted { slot } => self.restarted(slot),
+            Announcement::RestartFailed { slot, failure } => self.restart_failed(slot, failure),
             Announcement::CutAtDeadline { worker } => self.cut(worker),
             Announcement::Resting => self.rest(),
             Announcement::Ready

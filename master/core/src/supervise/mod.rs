@@ -62,7 +62,7 @@
 //! workers serve: whether a drain is over is seen from the worker's exit alone.
 //!
 //! Reading order: `fact`, `order`, `supervisor`, `worker_state`, `slot`, `refill`, `restart`,
-//! `record`, `shutdown`, `reload`, `reload_failure`, `hang`.
+//! `restarting`, `record`, `shutdown`, `reload`, `reload_failure`, `hang`.
 
 #[cfg(test)]
 mod behaviour;
@@ -78,6 +78,7 @@ mod refill;
 mod reload;
 mod reload_failure;
 mod restart;
+mod restarting;
 mod shutdown;
 mod slot;
 mod supervisor;
@@ -91,6 +92,7 @@ pub use order::{Announcement, Order, Outcome};
 pub use record::Record;
 pub use reload::ReloadWish;
 pub use reload_failure::ReloadFailure;
+pub use restarting::RestartFailure;
 pub use slot::SlotReport;
 pub use supervisor::Supervisor;
 pub use worker_state::{SlotState, WorkerEvent, WorkerState};

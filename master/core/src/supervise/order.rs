@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::exit::ExitStatus;
 use super::hang::HangSign;
 use super::reload_failure::ReloadFailure;
+use super::restarting::RestartFailure;
 use crate::id::{Generation, SlotId, WorkerId};
 
 /// An order for the shell. Orders are performed first to last.
@@ -125,6 +126,18 @@ pub enum Announcement {
         culprit: Option<(WorkerId, SlotId)>,
         /// Why.
         failure: ReloadFailure,
+    },
+    /// A slot that was to be restarted has a new worker, which listens.
+    Restarted {
+        /// Which slot.
+        slot: SlotId,
+    },
+    /// A slot that was to be restarted has no worker that listens; nobody should wait for one.
+    RestartFailed {
+        /// Which slot.
+        slot: SlotId,
+        /// Why.
+        failure: RestartFailure,
     },
     /// A worker passed its drain deadline: what it still served is cut.
     CutAtDeadline {

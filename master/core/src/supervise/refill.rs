@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::exit::ExitStatus;
 use super::order::{Announcement, Order};
 use super::record::Record;
-use super::reload_failure::ReloadFailure;
 use super::restart::Verdict;
+use super::restarting::RestartFailure;
 use super::slot::{Content, Slot};
 use super::supervisor::Supervisor;
 use crate::id::{SlotId, WorkerId};
@@ -68,6 +68,7 @@ impl Supervisor {
         };
         slot.is_wanted = false;
         let worker = slot.worker();
+        self.fail_restart(id, RestartFailure::ScaledAway, orders);
         self.leave_out_of_reload(now, id, orders);
         let deadline = self.drain_deadline(now);
         if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
@@ -135,37 +136,6 @@ impl Supervisor {
         worker
     }
 
-    /// Has the worker of one slot, or every worker, drain and be followed by a new one.
-    pub(super) fn restart(&mut self, now: Instant, which: Option<SlotId>, orders: &mut Vec<Order>) {
-        let is_meant = |id: &SlotId| which.is_none_or(|which| which == *id);
-        let wanted = self.wanted_slots().map(|(id, _)| id);
-        let meant: Vec<SlotId> = wanted.filter(is_meant).collect();
-        if meant.is_empty() || !self.phase.is_running() {
-            self.phase.restart_after_rest(&meant);
-            return;
-        }
-        self.fail_reload(now, None, ReloadFailure::Superseded, orders);
-        self.was_ready_announced = false;
-        for id in meant {
-            self.restart_slot(now, id, orders);
-        }
-    }
-
-    fn restart_slot(&mut self, now: Instant, id: SlotId, orders: &mut Vec<Order>) {
-        let deadline = self.drain_deadline(now);
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.restart.start_afresh();
-        let worker = slot.worker();
-        if let Some(record) = worker.and_then(|worker| self.workers.get_mut(&worker)) {
-            record.ended_by_master = true;
-            record.send_away(now, deadline, &self.limits, orders);
-        } else {
-            self.spawn(now, id, orders);
-        }
-    }
-
     /// Begins the counts of starts anew. The one of the present worker counts.
     pub(super) fn reset(&mut self, which: Option<SlotId>) {
         for (id, slot) in &mut self.slots {
@@ -227,17 +197,23 @@ impl Supervisor {
                         status: gone.status,
                         failures,
                     }));
+                    self.fail_restart(id, RestartFailure::BootFailed, orders);
                 }
                 Verdict::Stop => {
                     slot.content = Content::Stopped;
                     orders.push(Order::Announce(Announcement::Stopped { slot: id }));
+                    self.fail_restart(id, RestartFailure::Stopped, orders);
                 }
                 Verdict::RetryAfter(delay) => {
                     // The spawn itself follows when the deadlines are looked at, in this turn
                     // if there is no wait: so that a run which gives up now spawns nothing more.
                     let until = now.checked_add(delay);
                     slot.content = Content::Backoff { until };
+                    let has_failed = slot.restart.boot_failures() > 0;
                     self.announce_backoff(id, delay, orders);
+                    if has_failed {
+                        self.fail_restart(id, RestartFailure::BootFailed, orders);
+                    }
                 }
             }
         }

@@ -9,7 +9,6 @@
 //! waits is lost by a death of which it knows nothing. Once there is nothing left that waits,
 //! nobody follows anybody.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::order::{Announcement, Order, Outcome};
@@ -41,8 +40,6 @@ pub(super) struct Ending {
     outcome: Outcome,
     /// Whether this is no end, but a rest: the slots stay, empty.
     is_rest: bool,
-    /// Which slots do not rest, for somebody has asked for a restart meanwhile.
-    to_restart: BTreeSet<SlotId>,
 }
 
 impl Phase {
@@ -86,13 +83,6 @@ impl Phase {
         }
     }
 
-    /// Somebody asks for a restart: if all is being stopped, it follows upon that.
-    pub(super) fn restart_after_rest(&mut self, slots: &[SlotId]) {
-        if let Self::ClosingServers(ending) | Self::Leaving(ending) = self {
-            ending.to_restart.extend(slots);
-        }
-    }
-
     /// A worker passed its drain deadline. What went wrong before that counts for more.
     pub(super) fn note_cut(&mut self) {
         if let Self::ClosingServers(ending) | Self::Leaving(ending) = self
@@ -132,8 +122,8 @@ impl Supervisor {
         if let Phase::ClosingServers(ending) | Phase::Leaving(ending) = &mut self.phase {
             // A shutdown that comes while all is being stopped makes it the end.
             ending.is_rest &= is_rest;
-            ending.to_restart.clear(); // The last word counts.
         }
+        self.supersede_restarts(orders); // The last word counts.
         if !self.phase.is_running() {
             return;
         }
@@ -144,7 +134,6 @@ impl Supervisor {
             deadline,
             outcome: Outcome::Done,
             is_rest,
-            to_restart: BTreeSet::new(),
         });
         // Without a worker nobody can serve a backlog; the finish follows in this very turn.
         if !self.workers.is_empty() {
@@ -168,7 +157,6 @@ impl Supervisor {
                 deadline,
                 outcome,
                 is_rest: false,
-                to_restart: BTreeSet::new(),
             };
             self.fail_reload(now, None, ReloadFailure::Superseded, orders);
             self.leave(now, ending, orders);
@@ -259,7 +247,7 @@ impl Supervisor {
         }
         match std::mem::replace(&mut self.phase, Phase::Finished) {
             Phase::ClosingServers(ending) | Phase::Leaving(ending) if ending.is_rest => {
-                self.rest(now, ending, orders);
+                self.rest(now, orders);
             }
             Phase::ClosingServers(ending) | Phase::Leaving(ending) => {
                 orders.push(Order::Finish(ending.outcome));
@@ -269,15 +257,19 @@ impl Supervisor {
     }
 
     /// Everything has stopped, and may be started again; what failed before is forgiven.
-    fn rest(&mut self, now: Instant, ending: Ending, orders: &mut Vec<Order>) {
+    fn rest(&mut self, now: Instant, orders: &mut Vec<Order>) {
         self.phase = Phase::Running;
         orders.push(Order::Announce(Announcement::Resting));
         for slot in self.slots.values_mut() {
             slot.content = Content::Stopped;
             slot.restart.start_afresh();
         }
-        self.was_ready_announced &= ending.to_restart.is_empty();
-        for slot in ending.to_restart {
+        // Somebody may have asked for a restart meanwhile.
+        let is_restarting = |(_, slot): &(&SlotId, &Slot)| slot.is_restarting;
+        let restarting = self.slots.iter().filter(is_restarting);
+        let restarting: Vec<SlotId> = restarting.map(|(&id, _)| id).collect();
+        self.was_ready_announced &= restarting.is_empty();
+        for slot in restarting {
             self.spawn(now, slot, orders);
         }
     }

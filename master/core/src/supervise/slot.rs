@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) restart: RestartPolicy,
     /// A new worker that is to take the place as soon as it is ready.
     pub(super) successor: Option<WorkerId>,
+    /// Whether somebody has asked for a restart, and it is not known yet how that went.
+    pub(super) is_restarting: bool,
     /// How many workers have had this place, since somebody last reset the count.
     pub(super) starts: u32,
 }
@@ -59,6 +61,7 @@ impl Slot {
             is_wanted,
             restart: RestartPolicy::default(),
             successor: None,
+            is_restarting: false,
             starts: 0,
         }
     }

@@ -71,6 +71,7 @@ impl Supervisor {
         self.forgive_own_lateness(now);
         // The fact comes first: a worker that exits at its deadline needs no signal.
         self.take(now, fact, orders);
+        self.announce_restarted(orders);
         self.announce_ready(orders);
         self.give_up_if_hopeless(now, orders);
         // The reload goes before the deadlines, for who fails it may have no time at all.

@@ -4,6 +4,7 @@ use super::Announcement::Resting;
 use super::Fact::{ResetAsked, RestartAsked, StopAsked};
 use super::reload::reload;
 use super::*;
+use crate::supervise::RestartFailure::{self, BootFailed, Superseded};
 use crate::supervise::SlotReport;
 
 const DONE: u8 = 3;
@@ -37,6 +38,15 @@ fn quit(w: usize, s: u32, exited_after_disconnect: bool) -> Order {
         status: ExitStatus::code(DONE.into()),
         exited_after_disconnect,
     })
+}
+
+fn restarted(s: u32) -> Order {
+    Announce(Announcement::Restarted { slot: SlotId(s) })
+}
+
+fn not_restarted(s: u32, failure: RestartFailure) -> Order {
+    let slot = SlotId(s);
+    Announce(Announcement::RestartFailed { slot, failure })
 }
 
 fn stopped(s: u32) -> Order {
@@ -135,7 +145,7 @@ fn a_run_that_stays_waits_for_those_that_are_done_to_be_wanted_again() {
         (1, listening(1), &[Announce(Ready)]),
         (2, quits(1), &[quit(1, 0, false), stopped(0)]),
         (3, RestartAsked(None), &[spawn(2, 0)]),
-        (4, listening(2), &[Announce(Ready)]),
+        (4, listening(2), &[restarted(0), Announce(Ready)]),
     ]);
 }
 
@@ -166,8 +176,8 @@ fn a_run_that_stays_comes_to_rest_and_a_restart_wakes_it() {
     assert_eq!(scene.supervisor.deadline(), None);
     scene.check(&[
         (10_000, RestartAsked(None), &[spawn(3, 0), spawn(4, 1)]),
-        (10_001, listening(3), &[]),
-        (10_002, listening(4), &[Announce(Ready)]),
+        (10_001, listening(3), &[restarted(0)]),
+        (10_002, listening(4), &[restarted(1), Announce(Ready)]),
     ]);
 }
 
@@ -254,14 +264,14 @@ fn the_last_word_counts() {
     with_limits(1, STAYS).check(&[
         (0, StopAsked, &[CloseServers]),
         (1, RestartAsked(None), &[]),
-        (2, StopAsked, &[]),
+        (2, StopAsked, &[not_restarted(0, Superseded)]),
         (3, ServersClosed, &[drain(1)]),
         (4, crashed(1), &[left(1, 0), Announce(Resting)]),
     ]);
     with_limits(1, STAYS).check(&[
         (0, StopAsked, &[CloseServers]),
         (1, RestartAsked(None), &[]),
-        (2, ShutdownAsked, &[]),
+        (2, ShutdownAsked, &[not_restarted(0, Superseded)]),
         (3, ServersClosed, &[drain(1)]),
         (4, crashed(1), &[left(1, 0), Finish(Outcome::Done)]),
     ]);
@@ -277,7 +287,15 @@ fn a_rest_forgives_what_failed_before() {
         (2, crashed(2), &[gone(2, 1), Announce(Resting)]),
         (3, Tick, &[]),
         (4, RestartAsked(FIRST), &[spawn(3, 0)]),
-        (5, crashed(3), &[gone(3, 0), backing_off(0, 100, 1)]),
+        (
+            5,
+            crashed(3),
+            &[
+                gone(3, 0),
+                backing_off(0, 100, 1),
+                not_restarted(0, BootFailed),
+            ],
+        ),
     ]);
 }
 
@@ -286,9 +304,9 @@ fn a_restart_drains_who_is_there_and_starts_who_follows() {
     ready(2).check(&[
         (0, RestartAsked(None), &[drain(1), drain(2)]),
         (1, crashed(2), &[left(2, 1), spawn(3, 1)]),
-        (2, listening(3), &[]),
+        (2, listening(3), &[restarted(1)]),
         (3, crashed(1), &[left(1, 0), spawn(4, 0)]),
-        (4, listening(4), &[Announce(Ready)]),
+        (4, listening(4), &[restarted(0), Announce(Ready)]),
     ]);
 }
 
@@ -298,7 +316,73 @@ fn a_restart_of_one_slot_leaves_the_others_alone() {
         (0, RestartAsked(FIRST), &[drain(1)]),
         (1, RestartAsked(Some(SlotId(2))), &[]), // There is none.
         (2, crashed(1), &[left(1, 0), spawn(3, 0)]),
-        (3, listening(3), &[Announce(Ready)]),
+        (3, listening(3), &[restarted(0), Announce(Ready)]),
+    ]);
+}
+
+#[test]
+fn a_restart_of_one_slot_is_over_whatever_the_others_do() {
+    let mut scene = with_limits(3, with_stop_code());
+    scene.check(&[
+        (0, quits(2), &[quit(2, 1, false), stopped(1)]),
+        (1, RestartAsked(FIRST), &[drain(1)]),
+        // One that is new dies before it is ready, and one is scaled away and drains.
+        (2, crashed(3), &[gone(3, 2), spawn(4, 2)]),
+        (3, crashed(4), &[gone(4, 2), backing_off(2, 100, 1)]),
+        (4, crashed(1), &[left(1, 0), spawn(5, 0)]),
+        (5, listening(5), &[restarted(0)]),
+    ]);
+}
+
+#[test]
+fn a_restart_that_brings_no_worker_says_so_and_why() {
+    let being_restarted = || {
+        let mut scene = with_limits(2, with_stop_code());
+        scene.check(&[
+            (0, RestartAsked(Some(SlotId(1))), &[drain(2)]),
+            (1, crashed(2), &[left(2, 1), spawn(3, 1)]),
+        ]);
+        scene
+    };
+    being_restarted().check(&[
+        (
+            2,
+            crashed(3),
+            &[
+                gone(3, 1),
+                backing_off(1, 100, 1),
+                not_restarted(1, BootFailed),
+            ],
+        ),
+        // It goes on trying, and nobody waits for that any more.
+        (102, Tick, &[spawn(4, 1)]),
+        (103, listening(4), &[Announce(Ready)]),
+    ]);
+    being_restarted().check(&[(
+        2,
+        quits(3),
+        &[
+            quit(3, 1, false),
+            stopped(1),
+            not_restarted(1, RestartFailure::Stopped),
+        ],
+    )]);
+    let orders = being_restarted().tell(2, ScaleAsked(1));
+    assert_eq!(orders[0], not_restarted(1, RestartFailure::ScaledAway));
+    let orders = being_restarted().tell(2, ShutdownAsked);
+    assert_eq!(orders[0], not_restarted(1, Superseded));
+}
+
+#[test]
+fn a_restart_that_is_restarted_is_over_with_the_last_worker() {
+    ready(1).check(&[
+        (0, RestartAsked(None), &[drain(1)]),
+        (1, RestartAsked(None), &[]),
+        (2, crashed(1), &[left(1, 0), spawn(2, 0)]),
+        (3, spawned(2), &[]),
+        (4, RestartAsked(None), &[signal(2, SIGTERM)]),
+        (5, crashed(2), &[left(2, 0), spawn(3, 0)]),
+        (6, listening(3), &[restarted(0), Announce(Ready)]),
     ]);
 }
 
@@ -322,7 +406,15 @@ fn a_restart_ends_a_backoff_and_gives_all_tries_again() {
     }
     scene.check(&[
         (3001, RestartAsked(None), &[spawn(4, 0)]),
-        (3002, crashed(4), &[gone(4, 0), backing_off(0, 100, 1)]),
+        (
+            3002,
+            crashed(4),
+            &[
+                gone(4, 0),
+                backing_off(0, 100, 1),
+                not_restarted(0, BootFailed),
+            ],
+        ),
     ]);
 }
 
