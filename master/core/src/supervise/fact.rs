@@ -97,7 +97,7 @@ pub enum Fact {
     ReloadAsked(ReloadWish),
     /// The worker of one slot, or every worker, should drain and be started anew. This is
     /// also how an operator says that a program is mended which was given up or stopped. It
-    /// ends a reload. While everything is being stopped it is done after that. Of each slot
+    /// ends a reload that has not replaced everybody. While everything is being stopped it is done after that. Of each slot
     /// that is meant an announcement tells how it went.
     RestartAsked(Option<SlotId>),
     /// Everything should drain, and stay stopped until somebody asks for a restart. A run

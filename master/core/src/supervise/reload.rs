@@ -72,6 +72,11 @@ impl Reload {
         }
     }
 
+    /// Tells whether somebody is still to be replaced. Otherwise only drains are awaited.
+    pub(super) fn is_replacing(&self) -> bool {
+        !self.to_do.is_empty() || !self.starting.is_empty()
+    }
+
     /// Returns who has a place of the new generation, or is on the way to one.
     #[cfg(test)]
     pub(super) fn starting(&self) -> impl Iterator<Item = (WorkerId, SlotId)> {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Announcement, Order};
+use super::reload::Reload;
 use super::reload_failure::ReloadFailure;
 use super::supervisor::Supervisor;
 use super::worker_state::WorkerState;
@@ -69,7 +70,10 @@ impl Supervisor {
         if !self.phase.is_running() {
             return;
         }
-        self.fail_reload(now, None, ReloadFailure::Superseded, orders);
+        // One that has replaced everybody has done what it was asked for.
+        if self.reload.as_ref().is_some_and(Reload::is_replacing) {
+            self.fail_reload(now, None, ReloadFailure::Superseded, orders);
+        }
         self.was_ready_announced = false;
         for id in meant {
             self.restart_slot(now, id, orders);

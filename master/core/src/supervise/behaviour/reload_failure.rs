@@ -234,6 +234,19 @@ fn a_restart_ends_a_reload_and_one_of_nobody_does_not() {
 }
 
 #[test]
+fn a_restart_leaves_a_reload_alone_that_only_awaits_drains() {
+    let mut scene = ready(1);
+    scene.check(&[
+        (0, reload(1), &[begun(1, 1), spawn_in(1, 2, 0)]),
+        (1, spawned(2), &[]),
+        (2, listening(2), &[replaced(0, 1, 2), drain(1)]),
+        (3, Fact::RestartAsked(None), &[drain(2)]),
+        (4, crashed(2), &[left(2, 0), spawn_in(1, 3, 0)]),
+        (5, crashed(1), &[left(1, 0), reloaded(1)]),
+    ]);
+}
+
+#[test]
 fn each_reload_begins_a_generation_even_one_that_fails() {
     let mut scene = ready(2);
     scene.check(&[
