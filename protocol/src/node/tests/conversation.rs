@@ -78,7 +78,7 @@ fn handle_acks_name_nothing_and_belong_to_the_oldest() {
         let handoff = HandoffId(handoff);
         [WorkerToMaster::Reject { handoff, reason }]
     };
-    let heard = messages(&mut node, HANDLE_NACK);
+    let heard = messages(&mut node, NOT_ARRIVED);
     assert_eq!(heard, refused(2, RejectReason::NoDescriptor));
     assert_eq!(messages(&mut node, HANDLE_ACK), []);
     assert_eq!(node.unacked(), 0);

@@ -84,7 +84,7 @@ fn online_comes_first_and_once() {
 
 #[test]
 fn an_ack_for_nothing_is_a_breach() {
-    for receipt in [HANDLE_ACK, HANDLE_NACK] {
+    for receipt in [HANDLE_ACK, NOT_ARRIVED] {
         is_breach(try_hear(&mut online(), receipt));
         let mut node = listening();
         hand_off(&mut node, 1);

@@ -256,7 +256,7 @@ fn a_shared_socket_that_did_not_arrive_is_an_error_to_the_worker() {
     hear(&mut node, &query(UDP));
     let line = say(&mut node, &shared(0, "127.0.0.1:4000"));
     node.sent(line.carries);
-    let meaning = hear(&mut node, HANDLE_NACK);
+    let meaning = hear(&mut node, NOT_ARRIVED);
     assert_eq!(meaning.messages, [WorkerToMaster::Close { server: SERVER }]);
     let refused = r#"{"cmd":"NODE_CLUSTER","errno":-24,"ack":1,"data":null,"seq":1}"#;
     assert_eq!(text(&meaning.answers[0]), refused);

@@ -18,7 +18,7 @@ const ONLINE: &str = r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#;
 const QUERY: &str = r#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":"127.0.0.1","port":0,"addressType":4,"flags":0,"backlog":0,"seq":1}"#;
 const LISTENING: &str = r#"{"cmd":"NODE_CLUSTER","act":"listening","index":0,"data":null,"address":"127.0.0.1","port":35967,"addressType":4,"flags":0,"backlog":0,"seq":2}"#;
 const HANDLE_ACK: &str = r#"{"cmd":"NODE_HANDLE_ACK"}"#;
-const HANDLE_NACK: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
+const NOT_ARRIVED: &str = r#"{"cmd":"NODE_HANDLE_NACK"}"#;
 const PRELOAD: &str = r#"{"cmd":"NODE_MAITRED","act":"hello","version":1}"#;
 
 /// Takes in one line of the worker's.
