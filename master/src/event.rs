@@ -264,9 +264,10 @@ impl Event {
     /// Returns what the worker it is about printed last, where that explains what happened.
     #[must_use]
     pub fn last_lines(&self) -> &[String] {
-        match self {
-            Self::Errored { last_lines, .. } => last_lines,
-            _ => &[],
+        if let Self::Errored { last_lines, .. } = self {
+            last_lines
+        } else {
+            &[]
         }
     }
 
@@ -302,6 +303,22 @@ impl Event {
             | Self::ReloadFailed { .. }
             | Self::ShuttingDown => None,
         }
+    }
+}
+
+fn how_it_ended(worker: WorkerId, status: Option<ExitStatus>) -> String {
+    let worker = worker.0;
+    match status {
+        Some(status) => format!("worker {worker} exited with {status}"),
+        None => format!("worker {worker} could not be started"),
+    }
+}
+
+fn what_was_cut(cut: &Cut) -> String {
+    if cut.is_loss() {
+        format!("passed its drain deadline, and what it still serves is cut: {cut}")
+    } else {
+        "did not leave in time, and held nothing as far as it told".to_owned()
     }
 }
 
@@ -349,20 +366,14 @@ impl fmt::Display for Event {
                 failures,
                 ..
             } => {
-                write!(f, "slot {} is given up: worker {} ", slot.0, worker.0)?;
-                match status {
-                    Some(status) => write!(f, "exited with {status}")?,
-                    None => f.write_str("could not be started")?,
-                }
-                write!(f, ", {failures} failures in a row")
+                let slot = slot.0;
+                let end = how_it_ended(*worker, *status);
+                write!(
+                    f,
+                    "slot {slot} is given up: {end}, {failures} failures in a row"
+                )
             }
-            Self::CutAtDeadline { cut, .. } if !cut.is_loss() => {
-                f.write_str("did not leave in time, and held nothing as far as it told")
-            }
-            Self::CutAtDeadline { cut, .. } => write!(
-                f,
-                "passed its drain deadline, and what it still serves is cut: {cut}"
-            ),
+            Self::CutAtDeadline { cut, .. } => f.write_str(&what_was_cut(cut)),
             Self::Hung { sign, .. } => f.write_str(match sign {
                 HangSign::Stopped => "hangs (it is stopped and owes an ack) and is being killed",
                 HangSign::NoAck => "hangs (it sleeps and owes an ack) and is being killed",

@@ -118,12 +118,16 @@ pub struct Cut {
     pub streaming: u32,
     /// Of these, WebSockets and other upgraded ones.
     pub upgraded: u32,
+    /// Connections beside these that it took and never told of: all of them, if it is a
+    /// program that does not count. They may have ended.
+    pub untold: u64,
 }
 
 impl Cut {
-    pub(crate) fn new(worker: WorkerId, statistics: &Statistics) -> Self {
+    pub(crate) fn new(worker: WorkerId, statistics: &Statistics, acked: u64) -> Self {
         let Statistics {
             open,
+            taken,
             idle,
             busy,
             streaming,
@@ -137,13 +141,14 @@ impl Cut {
             busy,
             streaming,
             upgraded,
+            untold: acked.saturating_sub(taken),
         }
     }
 
-    /// Tells whether connections were cut, as far as the worker told.
+    /// Tells whether connections were cut, or may have been.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        self.open > 0
+        self.open > 0 || self.untold > 0
     }
 }
 
@@ -160,10 +165,13 @@ impl fmt::Display for Cut {
         let told: Vec<String> = told
             .map(|(count, kind)| format!("{count} {kind}"))
             .collect();
-        if told.is_empty() {
-            return Ok(());
+        if !told.is_empty() {
+            write!(f, " ({})", told.join(", "))?;
         }
-        write!(f, " ({})", told.join(", "))
+        if self.untold > 0 {
+            write!(f, ", and some of {} of which it did not tell", self.untold)?;
+        }
+        Ok(())
     }
 }
 

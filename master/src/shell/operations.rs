@@ -78,7 +78,10 @@ impl Master {
         let pid = self.pid_of(worker);
         let member = self.members.get(&worker);
         let statistics = member.map(|member| member.status.borrow().statistics);
-        let cut = Cut::new(worker, &statistics.unwrap_or_default());
+        let counts = self.dispatcher.snapshot().workers;
+        let counts = counts.iter().find(|counts| counts.worker == worker);
+        let acked = counts.map_or(0, |counts| counts.acked);
+        let cut = Cut::new(worker, &statistics.unwrap_or_default(), acked);
         self.has_cut |= cut.is_loss();
         // Only what the reload itself sent away is its doing: others may leave meanwhile for
         // other reasons, be it that an earlier reload replaced them and then failed.

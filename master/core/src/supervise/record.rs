@@ -178,7 +178,10 @@ impl Record {
         self.exited_after_disconnect = true;
         match self.state {
             WorkerState::Starting | WorkerState::Online => self.stop(now, limits, orders),
-            _ => self.drain(deadline, orders),
+            WorkerState::Listening
+            | WorkerState::Draining
+            | WorkerState::Stopping
+            | WorkerState::Dead => self.drain(deadline, orders),
         }
     }
 
