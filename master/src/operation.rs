@@ -234,6 +234,8 @@ pub enum RestartError {
     Failed {
         /// What happened, with the slot.
         reason: String,
+        /// The last lines that the failed worker printed, if its output is read here.
+        last_lines: Vec<String>,
     },
 }
 

@@ -98,7 +98,11 @@ impl Foreground {
                 RestartError::Ending | RestartError::Ended => Kind::Ending,
                 RestartError::Failed { .. } | _ => Kind::Failed,
             };
-            Refusal::new(kind, error.to_string())
+            let mut words = error.to_string();
+            if let RestartError::Failed { last_lines, .. } = &error {
+                words = with_last_lines(words, last_lines);
+            }
+            Refusal::new(kind, words)
         })?;
         let workers = u32::try_from(report.slots.len()).unwrap_or(u32::MAX);
         Ok(self.row(whom, workers, &report.cut))

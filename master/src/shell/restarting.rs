@@ -86,10 +86,19 @@ impl Master {
     }
 
     pub(super) fn restart_failed(&mut self, slot: SlotId, failure: RestartFailure) {
+        let last_lines = match failure {
+            RestartFailure::BootFailed { worker, .. } => self.outlets.outputs.last_lines(worker),
+            RestartFailure::Stopped | RestartFailure::ScaledAway | RestartFailure::Superseded => {
+                Vec::new()
+            }
+        };
         let has_failed = |restart: &mut Restarting| restart.awaited.contains(&slot);
         for restart in self.restarts.extract_if(.., has_failed) {
-            let reason = failure.describe(slot);
-            drop(restart.reply.send(Err(RestartError::Failed { reason })));
+            let error = RestartError::Failed {
+                reason: failure.describe(slot),
+                last_lines: last_lines.clone(),
+            };
+            drop(restart.reply.send(Err(error)));
         }
     }
 }

@@ -197,7 +197,7 @@ impl Supervisor {
                         status: gone.status,
                         failures,
                     }));
-                    self.fail_restart(id, RestartFailure::BootFailed, orders);
+                    self.fail_restart(id, RestartFailure::of(gone), orders);
                 }
                 Verdict::Stop => {
                     slot.content = Content::Stopped;
@@ -212,7 +212,7 @@ impl Supervisor {
                     let has_failed = slot.restart.boot_failures() > 0;
                     self.announce_backoff(id, delay, orders);
                     if has_failed {
-                        self.fail_restart(id, RestartFailure::BootFailed, orders);
+                        self.fail_restart(id, RestartFailure::of(gone), orders);
                     }
                 }
             }

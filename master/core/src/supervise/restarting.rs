@@ -7,20 +7,26 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::exit::ExitStatus;
 use super::order::{Announcement, Order};
+use super::record::Record;
+use super::refill::Gone;
 use super::reload::Reload;
 use super::reload_failure::ReloadFailure;
 use super::supervisor::Supervisor;
-use super::worker_state::WorkerState;
-use crate::id::SlotId;
+use crate::id::{SlotId, WorkerId};
 
-/// Why a restart has brought a slot no worker that listens.
+/// Why a restart has brought a slot no worker that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartFailure {
-    /// The new worker ended before it was ready, or could not even be started. The slot may
-    /// try again.
-    BootFailed,
+    /// The new worker ended before it was ready. The slot may try again.
+    BootFailed {
+        /// Who failed.
+        worker: WorkerId,
+        /// How it ended; nothing if it could not even be started.
+        status: Option<ExitStatus>,
+    },
     /// The new worker ended with a code that says that it shall not be started again.
     Stopped,
     /// Fewer workers are wanted now.
@@ -30,12 +36,26 @@ pub enum RestartFailure {
 }
 
 impl RestartFailure {
+    /// Returns what to say of a slot that was left empty by a worker that did not come up.
+    pub(super) fn of(gone: Gone) -> Self {
+        Self::BootFailed {
+            worker: gone.worker,
+            status: gone.status,
+        }
+    }
+
     /// Says in a sentence without its full stop what happened.
     #[must_use]
     pub fn describe(self, slot: SlotId) -> String {
         let slot = slot.0;
         match self {
-            Self::BootFailed => format!("the new worker of slot {slot} ended before it was ready"),
+            Self::BootFailed { worker, status } => {
+                let who = format!("new worker {} (slot {slot})", worker.0);
+                status.map_or_else(
+                    || format!("{who} could not be started"),
+                    |status| format!("{who} exited with {status} before it was ready"),
+                )
+            }
             Self::Stopped => {
                 format!("the new worker of slot {slot} ended and wants no successor")
             }
@@ -95,16 +115,15 @@ impl Supervisor {
         }
     }
 
-    /// Says of each slot that was to be restarted once that it is. Who was there before does
-    /// not listen any more, for it leaves; unless the restart is still to come.
+    /// Says of each slot that was to be restarted once that it is. Who was there before is
+    /// not ready any more, for it leaves; unless the restart is still to come.
     pub(super) fn announce_restarted(&mut self, orders: &mut Vec<Order>) {
         if !self.phase.is_running() {
             return;
         }
         for (&id, slot) in &mut self.slots {
             let record = slot.worker().and_then(|worker| self.workers.get(&worker));
-            let listens = record.is_some_and(|record| record.state == WorkerState::Listening);
-            if listens && std::mem::take(&mut slot.is_restarting) {
+            if record.is_some_and(Record::is_ready) && std::mem::take(&mut slot.is_restarting) {
                 orders.push(Order::Announce(Announcement::Restarted { slot: id }));
             }
         }

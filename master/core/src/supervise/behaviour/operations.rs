@@ -4,7 +4,7 @@ use super::Announcement::Resting;
 use super::Fact::{ResetAsked, RestartAsked, StopAsked};
 use super::reload::reload;
 use super::*;
-use crate::supervise::RestartFailure::{self, BootFailed, Superseded};
+use crate::supervise::RestartFailure::{self, Superseded};
 use crate::supervise::SlotReport;
 
 const DONE: u8 = 3;
@@ -47,6 +47,11 @@ fn restarted(s: u32) -> Order {
 fn not_restarted(s: u32, failure: RestartFailure) -> Order {
     let slot = SlotId(s);
     Announce(Announcement::RestartFailed { slot, failure })
+}
+
+fn boot_failed(w: usize) -> RestartFailure {
+    let (worker, status) = (W[w], Some(CRASH));
+    RestartFailure::BootFailed { worker, status }
 }
 
 fn stopped(s: u32) -> Order {
@@ -293,7 +298,7 @@ fn a_rest_forgives_what_failed_before() {
             &[
                 gone(3, 0),
                 backing_off(0, 100, 1),
-                not_restarted(0, BootFailed),
+                not_restarted(0, boot_failed(3)),
             ],
         ),
     ]);
@@ -351,7 +356,7 @@ fn a_restart_that_brings_no_worker_says_so_and_why() {
             &[
                 gone(3, 1),
                 backing_off(1, 100, 1),
-                not_restarted(1, BootFailed),
+                not_restarted(1, boot_failed(3)),
             ],
         ),
         // It goes on trying, and nobody waits for that any more.
@@ -412,7 +417,7 @@ fn a_restart_ends_a_backoff_and_gives_all_tries_again() {
             &[
                 gone(4, 0),
                 backing_off(0, 100, 1),
-                not_restarted(0, BootFailed),
+                not_restarted(0, boot_failed(4)),
             ],
         ),
     ]);
