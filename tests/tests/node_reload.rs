@@ -2,8 +2,6 @@
 //! programs that end politely by themselves, and programs that do all they can; answers at once
 //! and after 100 ms; connections that stay, and one for each request. None may fail.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
-
 use std::time::Duration;
 
 use maitred_tests::harness::{Beat, Launch};

@@ -45,21 +45,20 @@ impl Story {
     }
 
     fn hear_of_slots(&mut self, event: &Event) {
-        match event {
-            Event::Errored {
-                slot,
-                worker,
-                status,
-                ..
-            } => {
-                let end = match status {
-                    Some(status) => format!("exited with {status}"),
-                    None => "could not be started".to_owned(),
-                };
-                self.given_up.insert(*slot, (*worker, end));
-            }
-            Event::Fork { slot, .. } => drop(self.given_up.remove(slot)),
-            _ => {}
+        if let Event::Errored {
+            slot,
+            worker,
+            status,
+            ..
+        } = event
+        {
+            let end = match status {
+                Some(status) => format!("exited with {status}"),
+                None => "could not be started".to_owned(),
+            };
+            self.given_up.insert(*slot, (*worker, end));
+        } else if let Event::Fork { slot, .. } = event {
+            self.given_up.remove(slot);
         }
     }
 

@@ -322,7 +322,11 @@ fn refused(error: ClusterError) -> Refusal {
     match error {
         ClusterError::Stopping => Refusal::new(Kind::Busy, STOPPING),
         ClusterError::Ending => Refusal::new(Kind::Ending, "the master is ending"),
-        error => Refusal::new(Kind::Ending, format!("the master is ending: {error}")),
+        ClusterError::IsWorker
+        | ClusterError::Setting(_)
+        | ClusterError::Ended
+        | ClusterError::Io(_)
+        | _ => Refusal::new(Kind::Ending, format!("the master is ending: {error}")),
     }
 }
 

@@ -177,8 +177,12 @@ impl Record {
     ) {
         self.exited_after_disconnect = true;
         match self.state {
-            WorkerState::Starting | WorkerState::Online => self.stop(now, limits, orders),
-            WorkerState::Listening
+            WorkerState::Starting | WorkerState::Online if !self.is_ready() => {
+                self.stop(now, limits, orders);
+            }
+            WorkerState::Starting
+            | WorkerState::Online
+            | WorkerState::Listening
             | WorkerState::Draining
             | WorkerState::Stopping
             | WorkerState::Dead => self.drain(deadline, orders),

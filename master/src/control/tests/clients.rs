@@ -18,10 +18,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(1990);
 /// Returns whether the server has sent a client away, be it with a word or without.
 fn is_dismissed(stream: &mut UnixStream) -> bool {
     stream.set_nonblocking(true).unwrap();
-    match stream.read(&mut [0; 1]) {
-        Ok(_) => true,
-        Err(error) => error.kind() != ErrorKind::WouldBlock,
-    }
+    let read = stream.read(&mut [0; 1]);
+    read.map_err(|error| error.kind()) != Err(ErrorKind::WouldBlock)
 }
 
 #[test]
