@@ -15,7 +15,7 @@ const SCRIPTS: [&str; 5] = ["js", "mjs", "cjs", "ts", "mts"];
 
 /// How a master and its workers talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ipc {
+pub enum Dialect {
     /// By maitred's own protocol, as the library `maitred-worker` speaks it.
     Native,
     /// As Node's cluster does with its child processes: Node programs need no change.
@@ -24,7 +24,7 @@ pub enum Ipc {
     None,
 }
 
-impl Ipc {
+impl Dialect {
     /// Returns the language that a program's name suggests: Node's for scripts.
     #[must_use]
     pub fn of_program(program: &Path) -> Self {
@@ -36,7 +36,7 @@ impl Ipc {
     }
 }
 
-impl fmt::Display for Ipc {
+impl fmt::Display for Dialect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Native => "native",
@@ -46,7 +46,7 @@ impl fmt::Display for Ipc {
     }
 }
 
-impl FromStr for Ipc {
+impl FromStr for Dialect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -71,7 +71,7 @@ pub fn is_script(program: &Path) -> bool {
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
-    pub(crate) ipc: Ipc,
+    pub(crate) dialect: Dialect,
 }
 
 impl Launch {
@@ -81,13 +81,13 @@ impl Launch {
     /// so that a script sees what it would see when it is started by hand.
     pub(crate) fn of(settings: &Settings) -> Option<Self> {
         let exec = settings.exec.clone()?;
-        let ipc = ipc(settings, &exec);
+        let dialect = dialect(settings, &exec);
         let args = settings.args.clone().unwrap_or_default();
         let Some(interpreter) = interpreter(settings, &exec) else {
             return Some(Self {
                 program: exec,
                 args,
-                ipc,
+                dialect,
             });
         };
         let mut line = settings.node_args.clone().unwrap_or_default();
@@ -96,14 +96,16 @@ impl Launch {
         Some(Self {
             program: interpreter,
             args: line,
-            ipc,
+            dialect,
         })
     }
 }
 
 /// Returns the language in which these settings talk to a program.
-pub(crate) fn ipc(settings: &Settings, exec: &Path) -> Ipc {
-    settings.ipc.unwrap_or_else(|| Ipc::of_program(exec))
+pub(crate) fn dialect(settings: &Settings, exec: &Path) -> Dialect {
+    settings
+        .dialect
+        .unwrap_or_else(|| Dialect::of_program(exec))
 }
 
 fn interpreter(settings: &Settings, exec: &Path) -> Option<PathBuf> {
@@ -118,12 +120,16 @@ mod tests {
     #[test]
     fn the_ending_says_who_runs_it() {
         for script in ["app.js", "./app.mjs", "/srv/app.cjs", "a.b.ts", "app.mts"] {
-            assert_eq!(Ipc::of_program(Path::new(script)), Ipc::Node, "{script}");
+            assert_eq!(
+                Dialect::of_program(Path::new(script)),
+                Dialect::Node,
+                "{script}"
+            );
         }
         for program in ["app", "js", "./app.json", "/srv/app.jsx", ".js"] {
             assert_eq!(
-                Ipc::of_program(Path::new(program)),
-                Ipc::Native,
+                Dialect::of_program(Path::new(program)),
+                Dialect::Native,
                 "{program}"
             );
         }
@@ -138,7 +144,7 @@ mod tests {
         let launch = Launch::of(&settings).unwrap();
         assert_eq!(launch.program, Path::new("/opt/node"));
         assert_eq!(launch.args, ["--no-warnings", "app.js", "--port", "1"]);
-        assert_eq!(launch.ipc, Ipc::Node);
+        assert_eq!(launch.dialect, Dialect::Node);
     }
 
     #[test]
@@ -146,27 +152,27 @@ mod tests {
         let launch = Launch::of(&Settings::new().exec("/bin/server").args(["-v"])).unwrap();
         assert_eq!(launch.program, Path::new("/bin/server"));
         assert_eq!(launch.args, ["-v"]);
-        assert_eq!(launch.ipc, Ipc::Native);
+        assert_eq!(launch.dialect, Dialect::Native);
         assert_eq!(Launch::of(&Settings::new()), None);
     }
 
     #[test]
     fn the_language_can_be_told() {
-        let settings = Settings::new().exec("app.js").ipc(Ipc::None);
+        let settings = Settings::new().exec("app.js").dialect(Dialect::None);
         let launch = Launch::of(&settings).unwrap();
         assert_eq!(
             launch.program,
             Path::new("node"),
             "it is a script all the same"
         );
-        assert_eq!(launch.ipc, Ipc::None);
+        assert_eq!(launch.dialect, Dialect::None);
     }
 
     #[test]
     fn a_language_is_read_as_it_is_written() {
-        for ipc in [Ipc::Native, Ipc::Node, Ipc::None] {
-            assert_eq!(ipc.to_string().parse(), Ok(ipc));
+        for dialect in [Dialect::Native, Dialect::Node, Dialect::None] {
+            assert_eq!(dialect.to_string().parse(), Ok(dialect));
         }
-        assert!("pm2".parse::<Ipc>().is_err());
+        assert!("pm2".parse::<Dialect>().is_err());
     }
 }

@@ -10,7 +10,7 @@ use maitred_core::dispatch::PolicyName;
 use maitred_core::supervise::Limits;
 use maitred_protocol::node;
 
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 
 /// How many handoffs a Rust worker may have in flight.
 ///
@@ -80,7 +80,7 @@ pub struct Settings {
     pub args: Option<Vec<OsString>>,
     /// How the master talks to workers; default: as the program's ending suggests, Node's way
     /// for `.js` and its kin.
-    pub ipc: Option<Ipc>,
+    pub dialect: Option<Dialect>,
     /// What runs the program; default: `node` of PATH for a script, else nothing.
     pub interpreter: Option<PathBuf>,
     /// The interpreter's own options, before the script.
@@ -151,8 +151,8 @@ impl Settings {
 
     /// Sets how the master talks to workers.
     #[must_use]
-    pub fn ipc(mut self, ipc: Ipc) -> Self {
-        self.ipc = Some(ipc);
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
         self
     }
 
@@ -277,7 +277,7 @@ impl Settings {
         }
         lay(&mut self.exec, newer.exec);
         lay(&mut self.args, newer.args);
-        lay(&mut self.ipc, newer.ipc);
+        lay(&mut self.dialect, newer.dialect);
         lay(&mut self.interpreter, newer.interpreter);
         lay(&mut self.node_args, newer.node_args);
         lay(&mut self.line_max, newer.line_max);

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use maitred::{Ipc, LINE_MAX, Settings, is_script};
+use maitred::{Dialect, LINE_MAX, Settings, is_script};
 use nix::unistd::{Group, User, geteuid};
 
 use super::{Misuse, program};
@@ -31,8 +31,8 @@ const LINE_MOST: u64 = 1024 * 1024 * 1024;
 pub(super) struct LaunchArguments {
     /// How workers are talked to: `native` (the Rust library's way), `node` (as Node's cluster
     /// does), or `none` (not at all: the program listens by itself) [default: by the ending]
-    #[arg(long, value_name = "WAY", requires = "program")]
-    ipc: Option<Ipc>,
+    #[arg(long = "ipc", value_name = "WAY", requires = "program")]
+    dialect: Option<Dialect>,
 
     /// What runs the program [default: node for .js, .mjs, .cjs, .ts and .mts]
     #[arg(long, value_name = "PROGRAM", requires = "program")]
@@ -79,8 +79,8 @@ pub(super) struct LaunchArguments {
 
 impl LaunchArguments {
     /// Returns how workers running `program` are talked to.
-    pub(super) fn ipc(&self, program: &Path) -> Ipc {
-        self.ipc.unwrap_or_else(|| Ipc::of_program(program))
+    pub(super) fn dialect(&self, program: &Path) -> Dialect {
+        self.dialect.unwrap_or_else(|| Dialect::of_program(program))
     }
 
     /// Adds what is to be run, and how.
@@ -97,7 +97,7 @@ impl LaunchArguments {
         let path = if self.interpreter.is_some() || is_script(Path::new(program)) {
             let interpreter = self.interpreter(search_path)?;
             let node_args = self.node_args();
-            if self.ipc(Path::new(program)) == Ipc::Node {
+            if self.dialect(Path::new(program)) == Dialect::Node {
                 check_version(&interpreter, Path::new(program), node_args.is_empty())?;
             }
             settings = settings.interpreter(interpreter).node_args(node_args);
@@ -105,7 +105,7 @@ impl LaunchArguments {
         } else {
             program::resolve(program, search_path).map_err(Misuse)?
         };
-        settings.ipc = self.ipc;
+        settings.dialect = self.dialect;
         Ok(settings.exec(path))
     }
 

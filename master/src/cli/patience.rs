@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use maitred::{ExitCodes, Ipc, KEEPALIVE_GRACE, Limits};
+use maitred::{Dialect, ExitCodes, KEEPALIVE_GRACE, Limits};
 
 use super::{Misuse, duration, signals};
 
@@ -70,9 +70,9 @@ pub(super) struct PatienceArguments {
 
 impl PatienceArguments {
     /// Returns the limits that were asked for.
-    pub(super) fn limits(&self, ipc: Ipc) -> Limits {
+    pub(super) fn limits(&self, dialect: Dialect) -> Limits {
         let mut default = Limits::default();
-        if ipc == Ipc::Node {
+        if dialect == Dialect::Node {
             default.listen_timeout = NODE_LISTEN_TIMEOUT;
         }
         Limits {
@@ -95,7 +95,7 @@ impl PatienceArguments {
 
     /// Makes sure that the first wait of a backoff is not longer than the longest.
     pub(super) fn check_backoff(&self) -> Result<(), Misuse> {
-        let longest = self.limits(Ipc::Native).backoff_max;
+        let longest = self.limits(Dialect::Native).backoff_max;
         match self.backoff_initial {
             Some(first) if first > longest => Err(Misuse(format!(
                 "the initial backoff of {first:?} must not be longer than the longest of \
@@ -108,7 +108,7 @@ impl PatienceArguments {
     /// Returns the grace of idle connections. It ends before the drain does, or every idle
     /// connection would be reported as cut.
     pub(super) fn grace(&self) -> Result<Duration, Misuse> {
-        let drain_timeout = self.limits(Ipc::Native).drain_timeout;
+        let drain_timeout = self.limits(Dialect::Native).drain_timeout;
         match self.keepalive_grace {
             Some(grace) if grace >= drain_timeout && !grace.is_zero() => Err(Misuse(format!(
                 "the keep-alive grace of {grace:?} must be shorter than the drain timeout of \
@@ -177,11 +177,11 @@ mod tests {
     fn signals_and_codes_are_read_as_people_write_them() {
         for text in ["SIGINT", "int", "2"] {
             let line = Line::parse_from(["run", "--kill-signal", text]);
-            assert_eq!(line.patience.limits(Ipc::Native).kill_signal, 2);
+            assert_eq!(line.patience.limits(Dialect::Native).kill_signal, 2);
         }
         assert!(Line::try_parse_from(["run", "--kill-signal", "SIGNOTHING"]).is_err());
         let line = Line::parse_from(["run", "--stop-exit-codes", "0,64"]);
-        let codes = line.patience.limits(Ipc::Native).stop_codes;
+        let codes = line.patience.limits(Dialect::Native).stop_codes;
         assert_eq!(codes, ExitCodes::NONE.with(0).with(64));
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
 use maitred::{
-    Cluster, Ipc, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW_MAX,
+    Cluster, Dialect, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW_MAX,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -136,13 +136,13 @@ enum Ended {
 
 impl RunArguments {
     /// Returns how workers are talked to.
-    fn ipc(&self) -> Ipc {
+    fn dialect(&self) -> Dialect {
         let program = self.program.as_deref().map(Path::new);
-        program.map_or(Ipc::Native, |program| self.launch.ipc(program))
+        program.map_or(Dialect::Native, |program| self.launch.dialect(program))
     }
 
     fn limits(&self) -> Limits {
-        self.patience.limits(self.ipc())
+        self.patience.limits(self.dialect())
     }
 }
 
@@ -158,9 +158,9 @@ pub(super) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .and_then(|home| home.lock())
         .map_err(misplaced)?;
     let settings = settings(&arguments)?;
-    let settings = match arguments.ipc() {
-        Ipc::Node => arguments.launch.preload(settings, lock.directory()),
-        Ipc::Native | Ipc::None => settings,
+    let settings = match arguments.dialect() {
+        Dialect::Node => arguments.launch.preload(settings, lock.directory()),
+        Dialect::Native | Dialect::None => settings,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -102,10 +102,10 @@ impl Master {
 
     /// Answers hello. From here on the worker can be told things, the early ones first.
     fn greet(&mut self, now: Instant, worker: WorkerId) {
-        let Some(ipc) = self.link_of(worker).map(|link| link.ipc()) else {
+        let Some(dialect) = self.link_of(worker).map(|link| link.dialect()) else {
             return;
         };
-        let window = self.window(ipc);
+        let window = self.window(dialect);
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };

@@ -10,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use maitred_protocol::native::{self, Encoded};
 use maitred_protocol::{ChannelError, MasterToWorker, WorkerToMaster, node};
 
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 
 /// The master's end of a channel, for sending.
 #[derive(Debug)]
@@ -68,11 +68,11 @@ pub(crate) enum Incoming {
 /// # Errors
 ///
 /// Those of socketpair(2).
-pub(crate) fn pair(ipc: Ipc) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
-    match ipc {
-        Ipc::Native => native::pair().map(Some),
-        Ipc::Node => node::pair().map(Some),
-        Ipc::None => Ok(None),
+pub(crate) fn pair(dialect: Dialect) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    match dialect {
+        Dialect::Native => native::pair().map(Some),
+        Dialect::Node => node::pair().map(Some),
+        Dialect::None => Ok(None),
     }
 }
 
@@ -82,14 +82,14 @@ pub(crate) fn pair(ipc: Ipc) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
 ///
 /// Those of registering a descriptor with epoll.
 pub(crate) fn open(
-    ipc: Ipc,
+    dialect: Dialect,
     channel: Option<OwnedFd>,
     message_max: usize,
 ) -> io::Result<(LinkEnd, LinkInbox)> {
     let Some(channel) = channel else {
         return Ok((LinkEnd::Nothing, LinkInbox::Nothing));
     };
-    if ipc == Ipc::Node {
+    if dialect == Dialect::Node {
         let (end, inbox) = node::MasterEnd::new(channel, message_max)?;
         return Ok((LinkEnd::Node(Box::new(end)), LinkInbox::Node(inbox)));
     }
@@ -99,11 +99,11 @@ pub(crate) fn open(
 
 impl LinkEnd {
     /// Returns the language that is spoken.
-    pub(crate) fn ipc(&self) -> Ipc {
+    pub(crate) fn dialect(&self) -> Dialect {
         match self {
-            Self::Native(_) => Ipc::Native,
-            Self::Node(_) => Ipc::Node,
-            Self::Nothing => Ipc::None,
+            Self::Native(_) => Dialect::Native,
+            Self::Node(_) => Dialect::Node,
+            Self::Nothing => Dialect::None,
         }
     }
 

@@ -19,7 +19,7 @@ use super::master::{Master, Member};
 use super::process::{SpawnOrder, Spawned};
 use super::worker_link::{Attended, WorkerLink, abandon, attend};
 use crate::event::Event;
-use crate::launch::{Ipc, Launch};
+use crate::launch::{Dialect, Launch};
 use crate::settings::LINE_MAX;
 use crate::worker::Worker;
 
@@ -110,7 +110,7 @@ impl Master {
     fn take_at_its_word(&mut self, now: Instant, worker: WorkerId) {
         if self
             .link_of(worker)
-            .is_none_or(|link| link.ipc() != Ipc::None)
+            .is_none_or(|link| link.dialect() != Dialect::None)
         {
             return;
         }
@@ -125,12 +125,12 @@ impl Master {
         let Spawned {
             pid,
             pidfd,
-            ipc,
+            dialect,
             channel,
             output,
         } = spawned;
         let line_max = self.settings.line_max.unwrap_or(LINE_MAX);
-        let watched = dialect::open(ipc, channel, line_max)
+        let watched = dialect::open(dialect, channel, line_max)
             .and_then(|ends| Ok((ends, fd::watch(pidfd, Interest::READABLE)?)));
         let ((end, inbox), pidfd) = watched.inspect_err(|_| abandon(pid))?;
         let Some(member) = self.members.get_mut(&worker) else {
@@ -144,7 +144,7 @@ impl Master {
         let number = member.pid_number();
         member.status.send_modify(|status| {
             status.pid = Some(number);
-            status.connected = ipc != Ipc::None;
+            status.connected = dialect != Dialect::None;
         });
         self.outlets.outputs.pump(worker, member.slot, output);
         let attended = Attended {

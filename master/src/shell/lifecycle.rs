@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::master::Master;
 use crate::event::Event;
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 use crate::settings::KEEPALIVE_GRACE;
 
 /// What programs are told that end themselves when they hear it: pm2's word, as JSON.
@@ -75,7 +75,7 @@ impl Master {
     fn ping(&mut self, now: Instant, worker: WorkerId) {
         if self
             .link_of(worker)
-            .is_some_and(|link| link.ipc() == Ipc::None)
+            .is_some_and(|link| link.dialect() == Dialect::None)
         {
             return self.supervise(now, Fact::Answered(worker));
         }
@@ -154,7 +154,7 @@ impl Master {
         self.tell(now, worker, MasterToWorker::Disconnect);
         let kill_signal = self.supervisor.limits().kill_signal;
         if let Some(link) = self.link_of(worker)
-            && link.ipc() == Ipc::None
+            && link.dialect() == Dialect::None
         {
             // It hears nothing else.
             link.signal(kill_signal);

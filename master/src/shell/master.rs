@@ -33,7 +33,7 @@ use super::trace::Trace;
 use super::worker_link::{Cargo, WorkerLink};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 use crate::settings::{NODE_WINDOW, PENDING_MAX, Settings, WINDOW};
 use crate::worker::{Worker, WorkerStatus};
 
@@ -283,8 +283,8 @@ impl Master {
     }
 
     /// Returns how many handoffs a worker may have in flight.
-    pub(super) fn window(&self, ipc: Ipc) -> u32 {
-        let default = if ipc == Ipc::Node {
+    pub(super) fn window(&self, dialect: Dialect) -> u32 {
+        let default = if dialect == Dialect::Node {
             NODE_WINDOW
         } else {
             WINDOW

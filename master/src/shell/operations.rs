@@ -82,7 +82,8 @@ impl Master {
         let counts = counts.iter().find(|counts| counts.worker == worker);
         let acked = counts.map_or(0, |counts| counts.acked);
         let cut = Cut::new(worker, &statistics.unwrap_or_default(), acked);
-        self.has_cut |= cut.is_loss();
+        // What the master itself still holds goes as well if this is the end.
+        self.has_cut |= cut.is_loss() || self.dispatcher.held() > 0;
         // Only what the reload itself sent away is its doing: others may leave meanwhile for
         // other reasons, be it that an earlier reload replaced them and then failed.
         if let Some(reloading) = &mut self.reloading

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::dialect;
 use super::report::Report;
-use crate::launch::{Ipc, Launch, is_script};
+use crate::launch::{Dialect, Launch, is_script};
 use crate::preload;
 use crate::settings::{INSTANCES_MAX, Output};
 
@@ -69,7 +69,7 @@ pub(crate) struct Spawned {
     /// Names the process for good: unlike a pid it is never reused.
     pub(crate) pidfd: OwnedFd,
     /// What is spoken on the channel.
-    pub(crate) ipc: Ipc,
+    pub(crate) dialect: Dialect,
     /// The master's end of the channel, if there is one.
     pub(crate) channel: Option<OwnedFd>,
     /// What it prints, if the master is to read it: standard output, then error.
@@ -130,8 +130,8 @@ fn obey(orders: &Receiver<SpawnOrder>, reports: &mpsc::Sender<Report>) {
 }
 
 fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
-    let ipc = order.launch.ipc;
-    let (channel, worker_end) = dialect::pair(ipc)?.unzip();
+    let dialect = order.launch.dialect;
+    let (channel, worker_end) = dialect::pair(dialect)?.unzip();
     let mut command = command(order, worker_end)?;
     let mut child = command.spawn()?;
     // The worker's end must not stay open here, or its end of file would never be seen. The
@@ -142,7 +142,7 @@ fn spawn(order: &SpawnOrder) -> io::Result<Spawned> {
         Ok(pidfd) => Ok(Spawned {
             pid,
             pidfd,
-            ipc,
+            dialect,
             channel,
             output: take_output(&mut child),
         }),
@@ -205,15 +205,15 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
         (environment::WORKER_ID, worker.clone().into()),
         (environment::SLOT, slot.clone().into()),
     ];
-    match order.launch.ipc {
-        Ipc::Native => variables.push((environment::CHANNEL_FD, channel)),
-        Ipc::Node => variables.extend([
+    match order.launch.dialect {
+        Dialect::Native => variables.push((environment::CHANNEL_FD, channel)),
+        Dialect::Node => variables.extend([
             (environment::NODE_CHANNEL_FD, channel),
             (environment::NODE_UNIQUE_ID, worker.into()),
             (environment::NODE_SERIALIZATION, "json".into()),
             (environment::NODE_INSTANCE, slot.into()),
         ]),
-        Ipc::None => variables.push((environment::NODE_INSTANCE, slot.into())),
+        Dialect::None => variables.push((environment::NODE_INSTANCE, slot.into())),
     }
     variables
 }
@@ -221,7 +221,7 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
 /// Returns the variables by which a Node worker loads the preload.
 fn preload(order: &SpawnOrder) -> impl IntoIterator<Item = (&'static str, OsString)> {
     let directory = order.preload.as_deref();
-    let directory = directory.filter(|_| order.launch.ipc == Ipc::Node);
+    let directory = directory.filter(|_| order.launch.dialect == Dialect::Node);
     // Without it a worker lacks manners, and with one that is not there it would not start.
     let file = directory.and_then(|directory| preload::write(directory).ok());
     let name = OsString::from(preload::NODE_OPTIONS);
@@ -272,7 +272,7 @@ mod tests {
             output: Output::Discard,
             user: (None, None),
         };
-        let (_, worker_end) = dialect::pair(Ipc::Native).unwrap().unzip();
+        let (_, worker_end) = dialect::pair(Dialect::Native).unwrap().unzip();
         let command = command(&order, worker_end).unwrap();
         let set: BTreeMap<_, _> = command.get_envs().collect();
         let value = |name: &str| set[OsString::from(name).as_os_str()];

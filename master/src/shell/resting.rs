@@ -11,7 +11,7 @@ use maitred_core::dispatch::Input;
 use maitred_core::id::WorkerId;
 
 use super::master::Master;
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 
 /// The first rest: some requests' time, so that a worker which is full for a moment is back
 /// soon.
@@ -53,11 +53,11 @@ impl Master {
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
-        let ipc = member
+        let dialect = member
             .link
             .as_ref()
-            .map(super::worker_link::WorkerLink::ipc);
-        if ipc == Some(Ipc::Node) {
+            .map(super::worker_link::WorkerLink::dialect);
+        if dialect == Some(Dialect::Node) {
             member.rest.begin(now);
             self.rest_ends = [self.rest_ends, member.rest.until]
                 .into_iter()

@@ -29,7 +29,7 @@ use tokio::task::AbortHandle;
 
 use super::dialect::{Frame, LinkEnd, LinkInbox, Wording};
 use super::report::Report;
-use crate::launch::Ipc;
+use crate::launch::Dialect;
 
 /// Frames that may wait for a worker that does not read.
 ///
@@ -123,8 +123,8 @@ impl WorkerLink {
     }
 
     /// Returns the language that the worker speaks.
-    pub(crate) fn ipc(&self) -> Ipc {
-        self.end.ipc()
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.end.dialect()
     }
 
     /// Puts a message into the worker's language.

@@ -244,12 +244,12 @@ fn when_the_last_worker_dies_in_a_shutdown_another_serves_what_waits() {
 }
 
 #[test]
-fn a_worker_that_does_not_leave_is_cut_at_the_deadline() {
+fn a_worker_that_does_not_leave_and_holds_nothing_is_killed_which_is_no_cut() {
     play(|| async {
         let mut stage = Stage::new(settings().limits(impatient()));
         let (worker, _) = stage.fork_listening(ANY_PORT).await;
         stage.tell(&worker, "deaf").await;
-        stage.end(Outcome::Cut).await;
+        stage.end(Outcome::Done).await;
         assert!(worker.is_dead());
     });
 }

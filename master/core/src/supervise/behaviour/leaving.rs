@@ -185,7 +185,7 @@ fn who_has_not_spoken_yet_is_scaled_away_by_the_kill_signal() {
     started(2).check(&[
         (0, Online(W[1]), &[]),
         (0, ScaleAsked(0), &[signal(1, SIGTERM), signal(2, SIGTERM)]),
-        (5000, Tick, &[signal(2, SIGKILL)]),
+        (5000, Tick, &[signal(1, SIGKILL), signal(2, SIGKILL)]),
     ]);
 }
 
