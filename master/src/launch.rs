@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::settings::Settings;
 
 /// What runs a script when nothing else is named.
-const NODE: &str = "node";
+pub const NODE: &str = "node";
 
 /// Endings of files that Node runs. Node itself runs the last two from 22.18 and 23.6 on.
 const SCRIPTS: [&str; 5] = ["js", "mjs", "cjs", "ts", "mts"];

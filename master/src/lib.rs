@@ -47,7 +47,7 @@ pub use clock::Moment;
 pub use cluster::{Cluster, ClusterError, is_primary, is_worker};
 pub use event::Event;
 pub use events::Events;
-pub use launch::{Dialect, is_script};
+pub use launch::{Dialect, NODE, is_script};
 pub use maitred_core::dispatch::{PolicyName, RefusalReason, Snapshot, replay};
 pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId, WorkerId};
 pub use maitred_core::supervise::{

@@ -149,3 +149,25 @@ fn a_first_process_serves_reaps_orphans_and_heeds_signals() {
     let finished = cluster.finish();
     assert_eq!(finished.code, Some(0), "{}", finished.log.story());
 }
+
+/// A program without a channel listens by itself: it is started, watched, replaced and ended.
+#[test]
+fn a_program_that_is_not_talked_to_is_supervised_all_the_same() {
+    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done";
+    let cluster = Launch::run(["/bin/sh", "--ipc", "none", "-i", "2", "--", "-c", script]).ready();
+    let first = cluster.workers();
+    assert_eq!(first.len(), 2);
+    let victim = *first.values().next().unwrap();
+    processes::signal(victim, Signal::KILL);
+    wait_until("its successor", || {
+        let workers = cluster.workers();
+        workers.len() == 2 && !workers.values().any(|pid| *pid == victim)
+    });
+    let before = cluster.workers();
+    cluster.obey(&["reload"]);
+    wait_until("a new generation", || {
+        let workers = cluster.workers();
+        workers.len() == 2 && workers.keys().all(|id| !before.contains_key(id))
+    });
+    cluster.stop();
+}

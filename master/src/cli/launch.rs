@@ -4,13 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use maitred::{Dialect, LINE_MAX, Settings, is_script};
+use maitred::{Dialect, LINE_MAX, NODE, Settings, is_script};
 use nix::unistd::{Group, User, geteuid};
 
 use super::{Misuse, program};
-
-/// The interpreter of scripts.
-const NODE: &str = "node";
 
 /// The oldest Node whose channel was tried; what is older has been out of care since 2023.
 const NODE_OLDEST: (u32, u32) = (18, 0);

@@ -14,7 +14,7 @@ use nix::libc;
 
 use super::dialect::{Frame, Incoming, Wording};
 use super::master::Master;
-use super::worker_link::{Cargo, Waiting};
+use super::worker_link::{Cargo, Waiting, WorkerLink};
 use crate::event::Event;
 use crate::worker::SendError;
 
@@ -54,6 +54,7 @@ impl Master {
             self.post(now, worker, Frame::Node(line), Cargo::Nothing);
         }
         for message in messages {
+            self.note_appetite(now, worker, &message);
             self.hear(now, worker, message);
         }
         self.flush(now, worker);
@@ -78,12 +79,8 @@ impl Master {
             WorkerToMaster::QueryServer(query) => self.answer_query(now, worker, &query),
             WorkerToMaster::Listening { server } => self.listens(now, worker, server),
             WorkerToMaster::Close { server } => self.closed_by(now, worker, server),
-            WorkerToMaster::Ack { handoff } => {
-                self.taken_by(worker);
-                self.dispatch(now, Input::Acked { worker, handoff });
-            }
+            WorkerToMaster::Ack { handoff } => self.dispatch(now, Input::Acked { worker, handoff }),
             WorkerToMaster::Reject { handoff, .. } => {
-                self.refused_by(now, worker);
                 self.dispatch(now, Input::Rejected { worker, handoff });
             }
             WorkerToMaster::Ready => self.dispatch(now, Input::Ready(worker)),
@@ -284,6 +281,9 @@ impl Master {
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
+        if member.link.as_ref().is_some_and(WorkerLink::is_silent) {
+            return;
+        }
         let Some(link) = member.link.as_mut().filter(|_| member.greeted) else {
             // Besides user messages, which are counted, only the wish that it leave.
             member.early.push((message, cargo));

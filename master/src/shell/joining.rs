@@ -108,10 +108,7 @@ impl Master {
     /// A program without a channel says nothing: that it runs has to do for all that others
     /// say until they are ready.
     fn take_at_its_word(&mut self, now: Instant, worker: WorkerId) {
-        if self
-            .link_of(worker)
-            .is_none_or(|link| link.dialect() != Dialect::None)
-        {
+        if self.link_of(worker).is_none_or(|link| !link.is_silent()) {
             return;
         }
         self.came_online(now, worker);

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use super::master::Master;
 use crate::event::Event;
-use crate::launch::Dialect;
 use crate::settings::KEEPALIVE_GRACE;
 
 /// What programs are told that end themselves when they hear it: pm2's word, as JSON.
@@ -73,10 +72,7 @@ impl Master {
     }
 
     fn ping(&mut self, now: Instant, worker: WorkerId) {
-        if self
-            .link_of(worker)
-            .is_some_and(|link| link.dialect() == Dialect::None)
-        {
+        if self.link_of(worker).is_some_and(|link| link.is_silent()) {
             return self.supervise(now, Fact::Answered(worker));
         }
         self.pings = self.pings.wrapping_add(1);
@@ -154,7 +150,7 @@ impl Master {
         self.tell(now, worker, MasterToWorker::Disconnect);
         let kill_signal = self.supervisor.limits().kill_signal;
         if let Some(link) = self.link_of(worker)
-            && link.dialect() == Dialect::None
+            && link.is_silent()
         {
             // It hears nothing else.
             link.signal(kill_signal);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use maitred_core::dispatch::Input;
 use maitred_core::id::WorkerId;
+use maitred_protocol::WorkerToMaster;
 
 use super::master::Master;
-use crate::launch::Dialect;
 
 /// The first rest: some requests' time, so that a worker which is full for a moment is back
 /// soon.
@@ -48,27 +48,22 @@ impl Rest {
 }
 
 impl Master {
-    /// A worker did not take a connection.
-    pub(super) fn refused_by(&mut self, now: Instant, worker: WorkerId) {
+    /// Notes whether a Node worker took what it was handed, before the dispatcher hears of it:
+    /// one that did not rests, and after one that did the next refusal is a first one.
+    pub(super) fn note_appetite(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        answer: &WorkerToMaster,
+    ) {
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
-        let dialect = member
-            .link
-            .as_ref()
-            .map(super::worker_link::WorkerLink::dialect);
-        if dialect == Some(Dialect::Node) {
+        if matches!(answer, WorkerToMaster::Reject { .. }) {
             member.rest.begin(now);
-            self.rest_ends = [self.rest_ends, member.rest.until]
-                .into_iter()
-                .flatten()
-                .min();
-        }
-    }
-
-    /// A worker took a connection: the next refusal is a first one.
-    pub(super) fn taken_by(&mut self, worker: WorkerId) {
-        if let Some(member) = self.members.get_mut(&worker) {
+            let ends = [self.rest_ends, member.rest.until];
+            self.rest_ends = ends.into_iter().flatten().min();
+        } else if matches!(answer, WorkerToMaster::Ack { .. }) {
             member.rest.last = None;
         }
     }

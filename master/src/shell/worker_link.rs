@@ -127,6 +127,11 @@ impl WorkerLink {
         self.end.dialect()
     }
 
+    /// Returns whether it has no channel, so that there is nothing to be said or heard.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.dialect() == Dialect::None
+    }
+
     /// Puts a message into the worker's language.
     pub(crate) fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
         self.end.encode(message)

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::sync::futures::Notified;
-use tokio::task::yield_now;
 
 use super::{
     closing::{Ending, close, refuse},
@@ -188,7 +187,6 @@ impl Exchange {
             return Ok(None);
         };
         self.scan = Scan::default();
-        self.has_looked = false;
         let mut head = std::mem::take(&mut self.spare_head);
         let framing = head.read(&unread[place.clone()], &self.common.limits)?;
         self.wire.input.consume(place.end);
@@ -223,19 +221,11 @@ impl Exchange {
         // Registers for the wake-up, and only then looks at the flag, which is what counts:
         // in the other order the wake-up could come in between, and be missed.
         let _ = goodbye.poll(cx);
-        let is_over = self.common.drain.grace_is_over()
-            || self.wire.read_timer.poll_after(cx, patience).is_ready();
-        if !is_over {
-            return Poll::Pending;
-        }
-        if std::mem::replace(&mut self.has_looked, true) {
+        if self.common.drain.grace_is_over()
+            || self.wire.read_timer.poll_after(cx, patience).is_ready()
+        {
             return Poll::Ready(Arrival::Ended(Ending::Quiet));
         }
-        // A request may lie in the socket that the runtime has not been told of yet: on a
-        // machine with much to do, for as long as its turn takes. So it is asked once more,
-        // which it is before it wakes whoever has given way.
-        let looked_again = pin!(yield_now()).poll(cx);
-        debug_assert!(looked_again.is_pending(), "giving way takes a turn");
         Poll::Pending
     }
 }

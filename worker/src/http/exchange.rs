@@ -67,9 +67,6 @@ pub(super) struct Exchange {
     pub(super) common: Arc<Common>,
     /// How far the next head has been scanned.
     pub(super) scan: Scan,
-    /// Whether the runtime was asked once more whether a request has come, before an idle
-    /// connection is closed.
-    pub(super) has_looked: bool,
     /// What the present request's head said.
     pub(super) framing: Framing,
     /// What is missing of its body.
@@ -100,7 +97,6 @@ impl Exchange {
             counted: common.gauges.count(),
             common,
             scan: Scan::default(),
-            has_looked: false,
             framing: Framing::UNKNOWN,
             body: Body::Known(0),
             failure: None,

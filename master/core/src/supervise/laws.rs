@@ -4,8 +4,10 @@
 //! sense just then or, on purpose, none (a report given twice, a word of one that is gone),
 //! and the laws are looked at after each.
 
+mod deeds;
 mod hang;
 mod house;
+mod means;
 mod reload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ use super::{
 };
 use crate::id::{ServerId, SlotId, WorkerId};
 use house::{GRACE, House, any_deeds, any_limits};
+use means::{any_event, any_fact, fail_to_boot, is_hung, places_are_in_order};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
@@ -362,94 +365,4 @@ proptest! {
             places_are_in_order(&supervisor)?;
         }
     }
-}
-
-/// A slot holds at most one worker and, during a reload, one successor. All others leave.
-fn places_are_in_order(supervisor: &Supervisor) -> Result<(), TestCaseError> {
-    let mut placed = BTreeSet::new();
-    for (id, slot) in &supervisor.slots {
-        let successor = slot.successor;
-        prop_assert!(successor.is_none() || supervisor.is_reloading());
-        prop_assert!(successor.is_none() || slot.worker().is_some());
-        for worker in slot.worker().into_iter().chain(successor) {
-            prop_assert!(placed.insert(worker), "{} has two places", worker);
-            prop_assert_eq!(supervisor.slot_of(worker), Some(*id));
-        }
-    }
-    for (worker, record) in supervisor.workers() {
-        prop_assert!(
-            placed.contains(&worker) || record.state.is_leaving(),
-            "{:?}",
-            record
-        );
-    }
-    Ok(())
-}
-
-fn is_hung(order: &Order, who: WorkerId) -> bool {
-    matches!(order, Order::Announce(Announcement::Hung { worker, .. }) if *worker == who)
-}
-
-/// Ends a worker that was never ready, in one of the ways there are.
-fn fail_to_boot(house: &mut House, worker: WorkerId, way: u8) {
-    let status = ExitStatus::code(1);
-    if way == 0 {
-        house.tell(Fact::SpawnFailed { worker });
-        return;
-    }
-    house.tell(Fact::Spawned { worker, pid: 1 });
-    match way {
-        1 => house.tell(Fact::Online(worker)),
-        2 => house.tell(Fact::Breached(worker)),
-        _ => house.tell(Fact::ChannelClosed(worker)),
-    };
-    house.tell(Fact::Exited { worker, status });
-}
-
-fn any_event() -> impl Strategy<Value = WorkerEvent> {
-    prop_oneof![
-        Just(WorkerEvent::CameOnline),
-        Just(WorkerEvent::Listened),
-        Just(WorkerEvent::DrainBegun),
-        Just(WorkerEvent::StopBegun),
-        Just(WorkerEvent::Exited),
-    ]
-}
-
-/// Any fact about few workers, in any order; see [`house::any_deeds`] for the form.
-fn any_fact() -> impl Strategy<Value = Fact> {
-    (0_u8..43, 0_u32..8, any::<u8>()).prop_map(|(fact, number, other)| {
-        let (worker, server) = (WorkerId(number), house::server(other));
-        match fact {
-            0..3 => Fact::ScaleAsked(number),
-            3..5 => Fact::ForkAsked,
-            5..9 => Fact::Spawned { worker, pid: 7 },
-            9 => Fact::SpawnFailed { worker },
-            10..12 => Fact::Online(worker),
-            12..17 => Fact::Listening { worker, server },
-            17 => Fact::Closed { worker, server },
-            18 => Fact::Answered(worker),
-            19..21 => Fact::Probed {
-                worker,
-                probe: house::look(other),
-            },
-            21..23 => Fact::DisconnectAsked(worker),
-            23..25 => Fact::LeavingVoluntarily(worker),
-            25..27 => Fact::ChannelClosed(worker),
-            27 => Fact::Breached(worker),
-            28 => Fact::KillAsked {
-                worker,
-                signal: i32::from(other) - 20,
-            },
-            29 => Fact::ShutdownAsked,
-            30 => Fact::ServersClosed,
-            31 => Fact::Tick,
-            32..35 => Fact::ReloadAsked(house::wish(other)),
-            35 => Fact::RestartAsked(house::slot(other)),
-            36 => Fact::StopAsked,
-            37 => Fact::ResetAsked(house::slot(other)),
-            38..40 => Fact::SaidReady(worker),
-            _ => house::exited(worker),
-        }
-    })
 }

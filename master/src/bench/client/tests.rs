@@ -1,5 +1,8 @@
 //! Every outcome, against servers that bring it about; amounts, connections, time.
 
+mod passing;
+mod thinking;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -318,64 +321,6 @@ fn all_that_is_pipelined_fails_with_the_first_that_does() {
     assert!(left.requests.iter().all(|request| !request.reused));
 }
 
-/// Both sides have more to say than sockets hold; whoever insists on writing first hangs.
-#[test]
-fn large_requests_and_large_answers_pass_each_other() {
-    let server = Server::start(|guest| {
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
-        while guest.read_request() {
-            guest.write(answer.as_bytes());
-            guest.write(&vec![b'x'; LARGE]);
-        }
-    });
-    let left = run(&Options {
-        length: Length::Amount(12),
-        pipelining: 4,
-        method: "POST".to_owned(),
-        body: vec![b'y'; LARGE],
-        ..server.options()
-    });
-    assert!(left.is_clean, "{:?}", left.json);
-    assert!(left.total("sent_bytes") > 12 * LARGE as u64);
-    assert!(left.total("received_bytes") > 12 * LARGE as u64);
-}
-
-/// Far more than the buffers of two sockets hold.
-const LARGE: usize = 8 * 1024 * 1024;
-
-#[test]
-fn a_large_request_that_is_refused_early_has_its_answer() {
-    let server = Server::start(|guest: &mut Guest| {
-        guest.write(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-        guest.close();
-    });
-    let left = run(&Options {
-        body: vec![b'y'; LARGE],
-        ..server.options()
-    });
-    assert_eq!(left.outcomes(), [Outcome::Ok]);
-    assert_eq!(left.requests[0].status, Some(413));
-}
-
-#[test]
-fn what_is_in_flight_when_it_is_time_is_waited_for() {
-    let server = Server::start(|guest| {
-        while guest.read_request() {
-            pause();
-            guest.write(OK);
-        }
-    });
-    let began = Instant::now();
-    let left = run(&Options {
-        length: Length::Time(PAUSE / 2),
-        connections: 3,
-        ..server.options()
-    });
-    assert!(began.elapsed() >= PAUSE);
-    assert!(left.is_clean && left.requests.len() >= 3);
-    assert_eq!(left.end.unfinished, 0);
-}
-
 /// How long some servers think: long enough for a busy machine to notice everything else.
 const PAUSE: Duration = Duration::from_millis(400);
 
@@ -443,91 +388,4 @@ fn it_is_the_same_over_ipv6() {
         request.contains(&format!("Host: {address}\r\n")),
         "{request}"
     );
-}
-
-fn thinking(min: Duration, max: Duration, options: Options) -> Options {
-    Options {
-        think: Some(Think { min, max }),
-        ..options
-    }
-}
-
-#[test]
-fn a_connection_lies_idle_before_its_next_request() {
-    let server = answering(OK);
-    let options = Options {
-        length: Length::Amount(6),
-        connections: 2,
-        ..server.options()
-    };
-    let left = run(&thinking(BRIEF / 2, BRIEF, options));
-    assert!(left.is_clean);
-    for connection in 1..=2 {
-        let mut of_one = left
-            .requests
-            .iter()
-            .filter(|request| request.connection == connection);
-        let mut ended = of_one.next().unwrap().end_ns;
-        for request in of_one {
-            assert!(request.reused);
-            assert!(request.sent_ns.unwrap().since(ended) >= BRIEF / 2);
-            ended = request.end_ns;
-        }
-    }
-}
-
-#[test]
-fn when_it_is_time_nobody_thinks_on() {
-    let server = answering(OK);
-    let options = Options {
-        length: Length::Time(BRIEF),
-        ..server.options()
-    };
-    let hour = Duration::from_secs(3600);
-    let began = Instant::now();
-    let left = run(&thinking(hour, hour, options));
-    assert!(began.elapsed() < hour / 60);
-    assert_eq!(left.outcomes(), [Outcome::Ok]);
-    assert_eq!(left.connections[0].outcome, Outcome::Ok);
-}
-
-#[test]
-fn what_the_server_closes_while_it_lies_idle_costs_no_request() {
-    let server = Server::start(|guest: &mut Guest| {
-        if guest.read_request() {
-            guest.write(OK);
-        }
-    });
-    let options = Options {
-        length: Length::Amount(3),
-        ..server.options()
-    };
-    let left = run(&thinking(BRIEF, BRIEF, options));
-    assert!(left.is_clean);
-    assert_eq!(left.total("ok"), 3);
-    assert_eq!(left.connections.len(), 3);
-    // What becomes of the last one is of no interest to anybody.
-    assert!((2..=3).contains(&left.total("closed_idle")));
-    assert_thought(&left, BRIEF);
-}
-
-#[test]
-fn who_opens_a_connection_for_each_request_thinks_as_well() {
-    let server = answering(OK);
-    let options = Options {
-        length: Length::Amount(3),
-        close: true,
-        ..server.options()
-    };
-    let left = run(&thinking(BRIEF, BRIEF, options));
-    assert!(left.is_clean);
-    assert_eq!((left.connections.len(), left.total("closed_idle")), (3, 0));
-    assert_thought(&left, BRIEF);
-}
-
-/// Asserts that the only client of a load waited so long before each request but its first.
-fn assert_thought(left: &Left, time: Duration) {
-    for pair in left.requests.windows(2) {
-        assert!(pair[1].sent_ns.unwrap().since(pair[0].end_ns) >= time);
-    }
 }
