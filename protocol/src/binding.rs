@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,15 @@ pub fn open(
         ListenAddress::Unix(path) => unix(path, options),
         ListenAddress::Inherited { descriptor } => inherit(*descriptor, inherited),
     }
+}
+
+/// Has TCP connections that are accepted from this socket send small pieces at once
+/// (`TCP_NODELAY`): they inherit it, which spares each of them a system call.
+///
+/// On a socket that is not TCP it does nothing.
+pub fn send_at_once(listener: impl AsFd) {
+    // Without it answers are slower and still right.
+    sockopt::set_tcp_nodelay(listener, true).unwrap_or_default();
 }
 
 /// Removes what a bound server leaves behind in the file system.

@@ -25,10 +25,13 @@ use sendfd::SendWithFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::native::MESSAGES_PER_FRAME;
+
 /// Most descriptors that one message can carry (`SCM_MAX_FD` in the kernel; 254 is `EINVAL`).
 ///
-/// We expect one, but leave room for all: then only the receiver's own descriptor limit can
-/// truncate, and that case has its own answer (reject, so that another worker gets it).
+/// We expect few, but leave room for all: then only the receiver's own descriptor limit can
+/// truncate, and that case has its own answer (reject, so that another worker gets it). The
+/// kernel installs them in order, so what is missing then is missing at the end.
 const DESCRIPTORS_MAX: usize = 253;
 
 /// One datagram as it arrived.
@@ -36,14 +39,14 @@ const DESCRIPTORS_MAX: usize = 253;
 pub(crate) struct Datagram {
     /// Its length in bytes; more than the buffer holds if it was cut.
     pub(crate) len: usize,
-    /// The descriptors that came with it and could be installed. An empty list does not
-    /// allocate, and one descriptor is what we expect.
+    /// The descriptors that came with it and could be installed, in order. An empty list does
+    /// not allocate.
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Descriptors came that could not be installed.
     pub(crate) truncated: bool,
 }
 
-/// Sends one datagram, with at most one descriptor.
+/// Sends one datagram, with at most [`MESSAGES_PER_FRAME`] descriptors.
 ///
 /// # Errors
 ///
@@ -51,11 +54,16 @@ pub(crate) struct Datagram {
 pub(crate) fn send(
     socket: &UnixStream,
     bytes: &[u8],
-    descriptor: Option<BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    let mut numbers = [-1; MESSAGES_PER_FRAME];
+    for (number, descriptor) in numbers.iter_mut().zip(descriptors) {
+        *number = descriptor.as_raw_fd();
+    }
     // On SOCK_SEQPACKET a datagram goes whole or not at all, so the returned length tells
     // nothing new.
-    send_part(socket, bytes, descriptor).map(drop)
+    let numbers = &numbers[..descriptors.len()];
+    socket.send_with_fd(bytes, numbers).map(drop)
 }
 
 /// Sends what the socket takes of `bytes`, with at most one descriptor, and returns how much

@@ -8,6 +8,7 @@
 //!
 //! | version | change |
 //! |---|---|
+//! | 3 | a frame may hold several messages |
 //! | 2 | `Statistics` counts connections by kind: idle, busy, streaming, upgraded |
 //! | 1 | first version |
 //!
@@ -15,4 +16,4 @@
 //! [`Welcome`]: crate::message::Welcome
 
 /// The version that this build speaks.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;

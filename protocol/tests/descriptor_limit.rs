@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
 use maitred_protocol::message::Welcome;
-use maitred_protocol::native::{MasterEnd, MasterInbox, WorkerEnd, WorkerInbox, pair};
+use maitred_protocol::native::{Encoded, MasterEnd, MasterInbox, WorkerEnd, WorkerInbox, pair};
 use maitred_protocol::version::PROTOCOL_VERSION;
 use maitred_protocol::{Generation, HandoffId, MasterToWorker, ServerId, SlotId, WorkerId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -49,11 +49,18 @@ fn with_room_for(more: u64, body: impl FnOnce()) {
 async fn a_worker_at_its_descriptor_limit_gets_the_message_without_descriptor() {
     let (master, _from_worker, _worker, mut inbox) = greeted();
     let connection = File::open("/dev/null").unwrap();
-    let hand_off = |number| {
-        let origin = (ServerId(1), None);
-        master
-            .hand_off(HandoffId(number), origin, connection.as_fd())
-            .unwrap();
+    let hand_off = |numbers: &[u64]| {
+        let mut frame = Encoded::default();
+        for number in numbers {
+            let message = MasterToWorker::NewConnection {
+                handoff: HandoffId(*number),
+                server: ServerId(1),
+                client: None,
+            };
+            frame.push(&message).unwrap();
+        }
+        let descriptors = vec![connection.as_fd(); numbers.len()];
+        master.send(&frame, &descriptors).unwrap();
     };
     let mut receive = || {
         let frame = inbox.try_receive().unwrap().unwrap();
@@ -65,9 +72,9 @@ async fn a_worker_at_its_descriptor_limit_gets_the_message_without_descriptor() 
 
     let mut held = Vec::new();
     with_room_for(1, || {
-        for number in 1..=3 {
-            hand_off(number);
-        }
+        hand_off(&[1]);
+        // In one frame or in two is all the same: the kernel keeps their order.
+        hand_off(&[2, 3]);
         for number in 1..=3 {
             let (handoff, descriptor) = receive();
             assert_eq!(handoff, HandoffId(number));
@@ -76,8 +83,18 @@ async fn a_worker_at_its_descriptor_limit_gets_the_message_without_descriptor() 
             held.extend(descriptor);
         }
     });
-    hand_off(4);
-    let (handoff, descriptor) = receive();
-    assert_eq!(handoff, HandoffId(4));
-    assert!(descriptor.is_some(), "there is room again");
+    hand_off(&[4, 5]);
+    for number in 4..=5 {
+        let (handoff, descriptor) = receive();
+        assert_eq!(handoff, HandoffId(number));
+        assert!(descriptor.is_some(), "there is room again");
+    }
+    with_room_for(2, || {
+        hand_off(&[6, 7, 8]);
+        let arrived = [receive(), receive(), receive()];
+        let has_one = arrived
+            .each_ref()
+            .map(|(_, descriptor)| descriptor.is_some());
+        assert_eq!(has_one, [true, true, false]);
+    });
 }

@@ -10,21 +10,22 @@
 //! cannot run).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use maitred_protocol::message::Welcome;
-use maitred_protocol::native::{WorkerEnd, WorkerInbox};
-use maitred_protocol::{ServerId, environment, fd};
+use maitred_protocol::native::{MESSAGES_PER_FRAME, WorkerEnd, WorkerInbox};
+use maitred_protocol::{HandoffId, ServerId, environment, fd};
 use tokio::sync::{Notify, watch};
 
 use crate::gauges::{self, Gauges};
 use crate::open_connections::{ListenerTag, SharedTable};
 use crate::outbox::Acked;
 use crate::service;
-use crate::state::{Queued, State};
+use crate::state::State;
 use crate::stream::Stream;
 use crate::watchdog;
 
@@ -131,31 +132,55 @@ impl Link {
         &'static self,
         context: &mut Context<'_>,
         (server, tag): (ServerId, ListenerTag),
-    ) -> Poll<io::Result<(S, S::Address)>> {
+    ) -> Poll<io::Result<Taken<S>>> {
+        let mut taken = [const { None }];
+        let noted = |stream: S, address| {
+            self.open.lock().note(&stream, tag);
+            (stream, address)
+        };
+        ready!(self.poll_take_some(context, server, &mut taken, noted))?;
+        let [taken] = taken;
+        Poll::Ready(taken.ok_or_else(over))
+    }
+
+    /// Fills the places of `taken` with what waits, all of it acked in one frame; or has the
+    /// program woken. There are at most [`MESSAGES_PER_FRAME`] places.
+    ///
+    /// `count` makes of each what the program gets, and sees to it that it counts as open: at
+    /// once, for a worker that leaves goes when nothing is.
+    pub(crate) fn poll_take_some<S: Stream, T>(
+        &'static self,
+        context: &mut Context<'_>,
+        server: ServerId,
+        taken: &mut [Option<T>],
+        count: impl Fn(S, S::Address) -> T,
+    ) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
         state.poll_read(self, context);
-        while let Some(queued) = state.take_next(server) {
-            let Queued {
-                handoff,
-                socket,
-                client,
-            } = queued;
-            let Ok(stream) = S::register(socket) else {
-                state.reject_unregistered(handoff, server);
-                continue;
-            };
-            match state.outbox.ack(handoff) {
+        let mut registered = [const { None }; MESSAGES_PER_FRAME];
+        let places = registered.iter_mut().take(taken.len());
+        let number = state.register_next::<S>(server, places);
+        let ready = &mut registered[..number];
+        if number > 0 {
+            match state
+                .outbox
+                .ack(ready.iter().flatten().map(|ready| ready.handoff))
+            {
                 Acked::Yes => {
-                    self.open.lock().note(&stream, tag);
-                    state.took(self, server);
-                    stream.prepare();
-                    let address = stream.peer(client);
-                    return Poll::Ready(Ok((stream, address)));
+                    for (place, ready) in taken.iter_mut().zip(ready) {
+                        *place = ready.take().map(|Registered { stream, client, .. }| {
+                            let address = stream.peer(client);
+                            count(stream, address)
+                        });
+                    }
+                    state.took(self, server, number);
+                    return Poll::Ready(Ok(number));
                 }
                 Acked::Blocked => {
-                    state.put_back(server, handoff, stream, client);
+                    for ready in ready.iter_mut().rev().filter_map(Option::take) {
+                        state.put_back(server, ready);
+                    }
                     self.bell.notify_one();
-                    break;
                 }
             }
         }
@@ -208,6 +233,17 @@ impl Link {
     pub(crate) fn outlives(&self) -> bool {
         self.outlives.load(Ordering::Acquire)
     }
+}
+
+/// A connection of the program's, and where its client is.
+pub(crate) type Taken<S> = (S, <S as Stream>::Address);
+
+/// A connection that the runtime watches, and that is not acked yet.
+#[derive(Debug)]
+pub(crate) struct Registered<S> {
+    pub(crate) handoff: HandoffId,
+    pub(crate) stream: S,
+    pub(crate) client: Option<SocketAddr>,
 }
 
 /// What an accept says that has nothing to wait for any more.

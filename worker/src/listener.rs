@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use maitred_protocol::binding;
 use maitred_protocol::message::{BoundAddress, ListenAddress};
+use maitred_protocol::native::MESSAGES_PER_FRAME;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Listen;
 use crate::http::Accept;
 use crate::lease::{self, Lease};
 use crate::link::{Link, link, over};
-use crate::open_connections::{ListenerTag, SharedTable};
+use crate::open_connections::{Counted, ListenerTag, SharedTable};
 use crate::stream::Stream;
 
 /// Listens on a TCP address: through the master, or alone where there is none.
@@ -165,6 +166,7 @@ impl Listen {
             | ListenAddress::Udp(_) => Vec::new(),
         };
         let bound = binding::open(address, self.options, &allowed)?;
+        binding::send_at_once(&bound.socket);
         let (open, tag) = match master {
             Some(link) => (link.open.clone(), link.lock().new_tag()),
             None => (SharedTable::default(), ListenerTag(0)),
@@ -255,6 +257,18 @@ impl<S: Stream> Listener<S> {
         context: &mut Context<'_>,
         own: &S::Kernel,
     ) -> Poll<io::Result<(S, S::Address)>> {
+        let (stream, address) = ready!(self.poll_one_of(context, own))?;
+        let (open, tag) = self.hold.count();
+        open.lock().note(&stream, tag);
+        Poll::Ready(Ok((stream, address)))
+    }
+
+    /// Accepts from a socket in this process, and counts nothing.
+    fn poll_one_of(
+        &self,
+        context: &mut Context<'_>,
+        own: &S::Kernel,
+    ) -> Poll<io::Result<(S, S::Address)>> {
         let (open, tag) = self.hold.count();
         if let Some(link) = self.hold.link()
             && !link.poll_accepting(context, tag)?
@@ -262,25 +276,44 @@ impl<S: Stream> Listener<S> {
             return Poll::Pending;
         }
         loop {
-            let (stream, address) = ready!(S::poll_accept(own, context))?;
+            let accepted = ready!(S::poll_accept(own, context))?;
             let is_full = |max| open.lock().count_of(tag) >= max;
-            if self.connections_max.is_some_and(is_full) {
-                continue;
+            if !self.connections_max.is_some_and(is_full) {
+                return Poll::Ready(Ok(accepted));
             }
-            open.lock().note(&stream, tag);
-            stream.prepare();
-            return Poll::Ready(Ok((stream, address)));
         }
     }
 
-    /// As [`poll_accept`](Self::poll_accept), for a server that also watches
-    /// [`draining`](Self::draining): that tells it the end, which is then no error.
-    fn poll_until_drain(&self, context: &mut Context<'_>) -> Poll<io::Result<(S, S::Address)>> {
-        let accepted = self.poll_accept(context);
-        if matches!(accepted, Poll::Ready(Err(_))) && self.is_draining() {
+    /// Fills places with connections for one of our servers, as many as there are handoffs; they
+    /// are acked together, so the server takes all of them. In a drain the server is told the
+    /// end by [`draining`](Self::draining), and so it is no error here.
+    fn poll_some(
+        &self,
+        context: &mut Context<'_>,
+        accepted: &mut [Option<(Counted<S>, Option<SocketAddr>)>],
+        client: impl Fn(S::Address) -> Option<SocketAddr>,
+    ) -> Poll<io::Result<usize>> {
+        let (table, tag) = self.hold.count();
+        let counted = |stream, address| (Counted::new(stream, table, tag), client(address));
+        let polled = match (&self.own, &self.hold) {
+            (None, Hold::Leased(lease)) => {
+                let places = accepted.len().min(MESSAGES_PER_FRAME);
+                let places = &mut accepted[..places];
+                lease
+                    .link
+                    .poll_take_some(context, lease.server, places, counted)
+            }
+            (Some(own), _) => self.poll_one_of(context, own).map_ok(|(stream, address)| {
+                accepted[0] = Some(counted(stream, address));
+                1
+            }),
+            // What is bound here has its socket, so this is never reached.
+            (None, Hold::Own(_)) => Poll::Ready(Err(over())),
+        };
+        if matches!(polled, Poll::Ready(Err(_))) && self.is_draining() {
             return Poll::Pending;
         }
-        accepted
+        polled
     }
 
     /// Returns where it really listens, with the port that the kernel chose.
@@ -327,14 +360,24 @@ impl<S: Stream> Listener<S> {
 }
 
 impl Accept for Listener<TcpStream> {
-    type Stream = TcpStream;
+    type Stream = Counted<TcpStream>;
 
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        self.poll_until_drain(context)
-            .map_ok(|(stream, client)| (stream, Some(client)))
+    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        let mut one = [const { None }];
+        ready!(self.poll_accept_some(context, &mut one))?;
+        let [one] = one;
+        Poll::Ready(one.ok_or_else(over))
+    }
+
+    fn poll_accept_some(
+        &mut self,
+        context: &mut Context<'_>,
+        accepted: &mut [Option<(Self::Stream, Option<SocketAddr>)>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_some(context, accepted, Some)
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
@@ -343,14 +386,24 @@ impl Accept for Listener<TcpStream> {
 }
 
 impl Accept for Listener<UnixStream> {
-    type Stream = UnixStream;
+    type Stream = Counted<UnixStream>;
 
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<(UnixStream, Option<SocketAddr>)>> {
-        self.poll_until_drain(context)
-            .map_ok(|(stream, _)| (stream, None))
+    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        let mut one = [const { None }];
+        ready!(self.poll_accept_some(context, &mut one))?;
+        let [one] = one;
+        Poll::Ready(one.ok_or_else(over))
+    }
+
+    fn poll_accept_some(
+        &mut self,
+        context: &mut Context<'_>,
+        accepted: &mut [Option<(Self::Stream, Option<SocketAddr>)>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_some(context, accepted, |_| None)
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {

@@ -1,16 +1,23 @@
-//! Counts the connections that the program still holds, without wrapping them.
+//! Counts the connections that the program still holds.
 //!
-//! A program gets plain `TcpStream`s, which any library can use; so nothing tells us when it
-//! drops one. But we know the descriptor's number and its inode. Numbers are given again as
-//! soon as they are free, inodes are not: a stream is open exactly as long as its number
-//! leads to its inode. Asking costs one fstat(2) (0.3 µs) each, so the table is walked only
-//! when somebody wants to know.
+//! A program that accepts by itself gets plain `TcpStream`s, which any library can use; so
+//! nothing tells us when it drops one. But we know the descriptor's number and its inode.
+//! Numbers are given again as soon as they are free, inodes are not: a stream is open exactly as
+//! long as its number leads to its inode. Asking costs one fstat(2) (0.3 µs) each, so the table
+//! is walked only when somebody wants to know.
+//!
+//! Our HTTP servers accept for their program and show it requests alone, so their streams can be
+//! [`Counted`]: wrapped, and counted off when they are dropped, which costs no system call.
 
 use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use maitred_protocol::fd::inode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Tells one listener's connections from another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +37,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct OpenConnections {
     entries: BTreeMap<RawFd, Entry>,
+    /// How many counted streams are open; no entry is 0.
+    counted: BTreeMap<ListenerTag, usize>,
     taken: u64,
 }
 
@@ -43,6 +52,20 @@ impl OpenConnections {
         }
     }
 
+    fn count_in(&mut self, listener: ListenerTag) {
+        self.taken += 1;
+        *self.counted.entry(listener).or_default() += 1;
+    }
+
+    fn count_off(&mut self, listener: ListenerTag) {
+        if let Some(count) = self.counted.get_mut(&listener) {
+            *count -= 1;
+            if *count == 0 {
+                self.counted.remove(&listener);
+            }
+        }
+    }
+
     /// Returns how many streams were given out since the start.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
@@ -51,7 +74,7 @@ impl OpenConnections {
     /// Counts what is open.
     pub(crate) fn count(&mut self) -> usize {
         self.entries.retain(is_open);
-        self.entries.len()
+        self.entries.len() + self.counted.values().sum::<usize>()
     }
 
     /// Counts what is open of one listener.
@@ -59,11 +82,15 @@ impl OpenConnections {
         self.entries
             .retain(|number, entry| entry.listener != listener || is_open(number, entry));
         let of_listener = |entry: &&Entry| entry.listener == listener;
-        self.entries.values().filter(of_listener).count()
+        let counted = self.counted.get(&listener).copied().unwrap_or(0);
+        self.entries.values().filter(of_listener).count() + counted
     }
 
     /// Tells whether anything is open, looking no further than the first that is.
     pub(crate) fn any(&mut self) -> bool {
+        if !self.counted.is_empty() {
+            return true;
+        }
         while let Some(mut first) = self.entries.first_entry() {
             let number = *first.key();
             if is_open(&number, first.get_mut()) {
@@ -89,6 +116,75 @@ impl SharedTable {
     pub(crate) fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         // Each change is one insertion or removal, so a panic elsewhere leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that counts as open until it is dropped.
+#[derive(Debug)]
+pub struct Counted<S> {
+    stream: S,
+    /// Dropped last: what is not counted any more is closed.
+    _place: Place,
+}
+
+#[derive(Debug)]
+struct Place {
+    table: SharedTable,
+    listener: ListenerTag,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.table.lock().count_off(self.listener);
+    }
+}
+
+impl<S> Counted<S> {
+    pub(crate) fn new(stream: S, table: &SharedTable, listener: ListenerTag) -> Self {
+        table.lock().count_in(listener);
+        let table = table.clone();
+        let _place = Place { table, listener };
+        Self { stream, _place }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 
@@ -124,6 +220,23 @@ mod tests {
         open.note(&stream, B);
         assert_eq!((open.count(), open.taken()), (1, 2));
         assert_eq!((open.count_of(A), open.count_of(B)), (0, 1));
+    }
+
+    #[test]
+    fn a_counted_stream_counts_until_it_is_dropped() {
+        let table = SharedTable::default();
+        let first = Counted::new((), &table, A);
+        let second = Counted::new((), &table, B);
+        let counts = || {
+            let mut open = table.lock();
+            (open.count(), open.count_of(A), open.count_of(B), open.any())
+        };
+        assert_eq!(counts(), (2, 1, 1, true));
+        drop(first);
+        assert_eq!(counts(), (1, 0, 1, true));
+        drop(second);
+        assert_eq!(counts(), (0, 0, 0, false));
+        assert_eq!(table.lock().taken(), 2);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(crate) struct Outbox {
     words: VecDeque<WorkerToMaster>,
     user: VecDeque<WorkerToMaster>,
     blocked: Option<Blocked>,
+    /// The frame of the last acks, for its memory.
+    acks: Encoded,
 }
 
 impl Outbox {
@@ -61,6 +63,7 @@ impl Outbox {
             words: VecDeque::new(),
             user: VecDeque::new(),
             blocked: None,
+            acks: Encoded::default(),
         }
     }
 
@@ -84,9 +87,16 @@ impl Outbox {
         self.flush();
     }
 
-    /// Writes an ack, or nothing.
-    pub(crate) fn ack(&mut self, handoff: HandoffId) -> Acked {
-        match self.end.ack(handoff) {
+    /// Writes acks for all of these, or for none: at most [`MESSAGES_PER_FRAME`](maitred_protocol::native::MESSAGES_PER_FRAME).
+    pub(crate) fn ack(&mut self, handoffs: impl IntoIterator<Item = HandoffId>) -> Acked {
+        self.acks.clear();
+        for handoff in handoffs {
+            if self.acks.push(&WorkerToMaster::Ack { handoff }).is_err() {
+                debug_assert!(false, "so many acks fit into a frame");
+                return Acked::Blocked;
+            }
+        }
+        match self.end.send_frame(&self.acks) {
             Err(error) => match blocked_by(&error) {
                 Some(blocked) => {
                     self.blocked = Some(blocked);

@@ -178,16 +178,16 @@ impl Session {
         Ok(())
     }
 
-    /// A queued connection went to the program.
-    pub(crate) fn took(&mut self, server: ServerId) {
+    /// So many queued connections went to the program.
+    pub(crate) fn took(&mut self, server: ServerId, count: usize) {
         if let Some(server) = self.servers.get_mut(&server) {
-            server.queued = server.queued.saturating_sub(1);
+            server.queued = server.queued.saturating_sub(count);
         }
     }
 
     /// A queued connection was rejected after all.
     pub(crate) fn gave_back(&mut self, server: ServerId) {
-        self.took(server);
+        self.took(server, 1);
         self.owes_ready |= self.is_accepting();
     }
 

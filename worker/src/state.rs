@@ -20,7 +20,7 @@ use maitred_protocol::{HandoffId, MasterToWorker, ServerId, WorkerToMaster};
 use tokio::sync::oneshot;
 
 use crate::indexes::Indexes;
-use crate::link::Link;
+use crate::link::{Link, Registered};
 use crate::messages::Received;
 use crate::open_connections::ListenerTag;
 use crate::outbox::Outbox;
@@ -275,8 +275,42 @@ impl State {
         self.outbox.say(WorkerToMaster::Reject { handoff, reason });
     }
 
-    /// Takes the connection that the program is to get next.
-    pub(crate) fn take_next(&mut self, server: ServerId) -> Option<Queued> {
+    /// Takes the connections that the program is to get next, as many as there are places, and
+    /// has the runtime watch them; returns how many.
+    pub(crate) fn register_next<'a, S: Stream>(
+        &mut self,
+        server: ServerId,
+        places: impl Iterator<Item = &'a mut Option<Registered<S>>>,
+    ) -> usize {
+        let mut count = 0;
+        for place in places {
+            *place = self.register_one(server);
+            if place.is_none() {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    fn register_one<S: Stream>(&mut self, server: ServerId) -> Option<Registered<S>> {
+        while let Some(queued) = self.take_next(server) {
+            let (handoff, client) = (queued.handoff, queued.client);
+            match S::register(queued.socket) {
+                Ok(stream) => {
+                    return Some(Registered {
+                        handoff,
+                        stream,
+                        client,
+                    });
+                }
+                Err(_) => self.reject_unregistered(handoff, server),
+            }
+        }
+        None
+    }
+
+    fn take_next(&mut self, server: ServerId) -> Option<Queued> {
         if !self.session.hands_out() {
             return None;
         }
@@ -290,13 +324,12 @@ impl State {
     }
 
     /// The ack did not go out, so the connection is not the program's yet.
-    pub(crate) fn put_back<S: Stream>(
-        &mut self,
-        server: ServerId,
-        handoff: HandoffId,
-        stream: S,
-        client: Option<SocketAddr>,
-    ) {
+    pub(crate) fn put_back<S: Stream>(&mut self, server: ServerId, registered: Registered<S>) {
+        let Registered {
+            handoff,
+            stream,
+            client,
+        } = registered;
         match (stream.unregister(), self.queues.get_mut(&server)) {
             (Ok(socket), Some(queue)) => queue.waiting.push_front(Queued {
                 handoff,
@@ -307,9 +340,9 @@ impl State {
         }
     }
 
-    /// The program has a connection, and it is acked.
-    pub(crate) fn took(&mut self, link: &Link, server: ServerId) {
-        self.session.took(server);
+    /// The program has so many connections more, and they are acked.
+    pub(crate) fn took(&mut self, link: &Link, server: ServerId, count: usize) {
+        self.session.took(server, count);
         if self.look_at.is_none() {
             // Something is to be counted: the task sets itself an hour.
             link.bell.notify_one();

@@ -40,9 +40,6 @@ pub(crate) mod sealed {
         /// Takes a socket back from the runtime, untouched.
         fn unregister(self) -> io::Result<OwnedFd>;
 
-        /// Sets what every stream of this kind wants.
-        fn prepare(&self);
-
         /// Returns the client's address; the master's word for it spares a system call.
         fn peer(&self, client: Option<SocketAddr>) -> <Self as super::Stream>::Address
         where
@@ -75,12 +72,6 @@ impl sealed::Sealed for TcpStream {
 
     fn unregister(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
-    }
-
-    fn prepare(&self) {
-        // Answers are written whole, so there is nothing to wait for and join. It fails only
-        // on a connection that is dead already, which its first read will tell.
-        let _dead_already = self.set_nodelay(true);
     }
 
     fn peer(&self, client: Option<SocketAddr>) -> SocketAddr {
@@ -119,8 +110,6 @@ impl sealed::Sealed for UnixStream {
     fn unregister(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
-
-    fn prepare(&self) {}
 
     fn peer(&self, _client: Option<SocketAddr>) -> tokio::net::unix::SocketAddr {
         self.peer_addr()

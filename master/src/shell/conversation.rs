@@ -14,8 +14,9 @@ use nix::libc;
 
 use super::dialect::{Frame, Incoming, Wording};
 use super::master::Master;
-use super::worker_link::{Cargo, Waiting, WorkerLink};
+use super::worker_link::{Cargo, WorkerLink};
 use crate::event::Event;
+use crate::launch::Dialect;
 use crate::worker::SendError;
 
 /// Messages kept for a worker that has not said hello yet.
@@ -145,6 +146,13 @@ impl Master {
             self.servers
                 .grant(worker, query, policy, &self.settings.inherited)
         };
+        let is_native = |link: &mut WorkerLink| link.dialect() == Dialect::Native;
+        if let Ok(grant) = &granted
+            && self.link_of(worker).is_some_and(is_native)
+            && let Some(server) = self.servers.get(grant.server)
+        {
+            server.send_at_once();
+        }
         let described = granted.and_then(|grant| {
             if grant.new {
                 self.server_opened(now, grant.server);
@@ -304,7 +312,7 @@ impl Master {
         if let Some(member) = self.members.get_mut(&worker)
             && let Some(link) = &mut member.link
         {
-            let delivery = link.send(Waiting { frame, cargo }, &self.connections);
+            let delivery = link.send((frame, cargo), &self.connections);
             self.settle(now, worker, delivery);
         }
     }

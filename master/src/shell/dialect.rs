@@ -5,9 +5,9 @@
 //! a plain program has no channel at all, and hears nothing.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use maitred_protocol::native::{self, Encoded};
+use maitred_protocol::native::{self, Encoded, MESSAGES_PER_FRAME};
 use maitred_protocol::{ChannelError, MasterToWorker, WorkerToMaster, node};
 
 use crate::launch::Dialect;
@@ -159,13 +159,37 @@ impl LinkEnd {
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(), ChannelError> {
         match (self, frame) {
-            (Self::Native(end), Frame::Native(frame)) => end.send(frame, descriptor),
+            (Self::Native(end), Frame::Native(frame)) => end.send(frame, descriptor.as_slice()),
             (Self::Node(end), Frame::Node(line)) => end.send(line, descriptor),
             (_, _) => {
                 debug_assert!(false, "a link only sends what it has encoded");
                 Err(ChannelError::PeerGone)
             }
         }
+    }
+}
+
+impl LinkEnd {
+    /// Sends a Rust worker's handoffs, with their descriptors.
+    ///
+    /// # Errors
+    ///
+    /// As the end's own.
+    pub(crate) fn send_handoffs<'a>(
+        &self,
+        frame: &Encoded,
+        descriptors: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> Result<(), ChannelError> {
+        let Self::Native(end) = self else {
+            debug_assert!(false, "Node takes one connection in a message");
+            return Err(ChannelError::PeerGone);
+        };
+        let mut borrowed = [end.as_fd(); MESSAGES_PER_FRAME];
+        let places = borrowed.iter_mut().zip(descriptors);
+        let count = places
+            .map(|(place, descriptor)| *place = descriptor)
+            .count();
+        end.send(frame, &borrowed[..count])
     }
 }
 

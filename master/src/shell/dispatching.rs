@@ -10,10 +10,11 @@ use super::acceptor::{ACCEPTS_PER_TURN, AcceptFailure, classify};
 use super::dialect::Wording;
 use super::master::Master;
 use super::server::Gate;
-use super::worker_link::{Cargo, Delivery, Waiting, WorkerLink};
+use super::worker_link::{Cargo, Delivery, Handed, WorkerLink};
 use crate::accept_errors;
 use crate::clock::Moment;
 use crate::event::Event;
+use crate::launch::Dialect;
 
 impl Master {
     /// Tells the dispatcher a fact and carries out what it orders.
@@ -81,11 +82,12 @@ impl Master {
         }
     }
 
-    /// Sends a connection to a worker; the table keeps the master's copy until the answer.
+    /// Hands a connection to a worker; the table keeps the master's copy until the answer.
     ///
-    /// What cannot be sent now waits in the worker's outbox, still in flight. If the channel
-    /// is broken the worker's end will be reported, and the connection taken back then: never
-    /// before, for the worker might still read.
+    /// To a Rust worker it goes at the end of the turn, with all others that the turn has for
+    /// it; Node takes one at a time. What cannot be sent waits in the worker's outbox, still in
+    /// flight. If the channel is broken the worker's end will be reported, and the connection
+    /// taken back then: never before, for the worker might still read.
     fn hand_off(
         &mut self,
         now: Instant,
@@ -99,23 +101,40 @@ impl Master {
             server,
             client,
         };
-        let Some(member) = self.members.get_mut(&worker) else {
-            return self.dispatch(now, Input::Rejected { worker, handoff });
-        };
-        let encoded = member
-            .link
-            .as_mut()
-            .map(|link| (link.encode(&message), link));
-        let Some((Ok(Wording::Frame(frame)), link)) = encoded else {
-            debug_assert!(
-                false,
-                "only a worker that has joined is handed a connection"
-            );
-            return self.dispatch(now, Input::Rejected { worker, handoff });
-        };
-        let cargo = Cargo::Connection(connection);
-        let delivery = link.send(Waiting { frame, cargo }, &self.connections);
-        self.settle(now, worker, delivery);
+        let link = self
+            .members
+            .get_mut(&worker)
+            .and_then(|member| member.link.as_mut());
+        match link.map(|link| (link.dialect(), link)) {
+            Some((Dialect::Native, link)) => {
+                if link.put_handoff(Handed {
+                    message,
+                    connection,
+                }) {
+                    self.unsent.push(worker);
+                }
+            }
+            Some((Dialect::Node, link)) => {
+                let Ok(Wording::Frame(frame)) = link.encode(&message) else {
+                    debug_assert!(false, "a worker that has joined has words for a connection");
+                    return self.dispatch(now, Input::Rejected { worker, handoff });
+                };
+                let delivery = link.send((frame, Cargo::Connection(connection)), &self.connections);
+                self.settle(now, worker, delivery);
+            }
+            Some((Dialect::None, _)) | None => {
+                self.dispatch(now, Input::Rejected { worker, handoff });
+            }
+        }
+    }
+
+    /// Sends the handoffs that this turn has put together.
+    pub(crate) fn send_handoffs(&mut self, now: Instant) {
+        // Sending may have a worker expelled, and its connections handed to others: no more
+        // often than there are workers.
+        while let Some(worker) = self.unsent.pop() {
+            self.flush(now, worker);
+        }
     }
 
     /// Follows up on a frame that was given to a worker's link.

@@ -1,8 +1,9 @@
 //! Waits for something to happen and has the master deal with it; nothing else.
 //!
 //! One turn: at most [`BATCH`] reports from workers, or one command; then whatever is due;
-//! then as many connections as the turn allows. Whatever woke the loop, the accepting comes
-//! last, so that acks have made room by then.
+//! then as many connections as the turn allows; and last, each worker is sent all that the turn
+//! has for it. Whatever woke the loop, the accepting comes late, so that acks have made room by
+//! then.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -51,6 +52,7 @@ pub(crate) async fn run(mut master: Master, mut inlets: Inlets) -> Outcome {
         // In every turn: the timer is asked last, and under a steady load that may be never.
         master.handle_deadlines(now);
         let exhausted = master.accept_turn(now);
+        master.send_handoffs(now);
         if let Some(outcome) = master.outcome() {
             return outcome;
         }

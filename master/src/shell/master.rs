@@ -56,6 +56,8 @@ pub(crate) struct Master {
     /// Environment of the fork that is being ordered.
     pub(super) fork_env: Option<BTreeMap<OsString, OsString>>,
     pub(super) accept_errors: AcceptErrors,
+    /// Who is to be sent handoffs at the end of this turn.
+    pub(super) unsent: Vec<WorkerId>,
     /// The server that accepted last, so that each gets its turn.
     pub(super) last_accepted: ServerId,
     /// When a frame is to be tried again that the kernel refused for a time.
@@ -159,6 +161,7 @@ impl Master {
             orders: VecDeque::new(),
             fork_env: None,
             accept_errors: AcceptErrors::default(),
+            unsent: Vec::new(),
             last_accepted: ServerId(0),
             retry_at: None,
             rest_ends: None,

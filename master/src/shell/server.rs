@@ -114,6 +114,15 @@ impl Server {
         self.key == *key || key.names(&self.key, &self.bound)
     }
 
+    /// Has its connections send small pieces at once, as Rust workers count on. Node's own
+    /// programs say for themselves what they want.
+    pub(crate) fn send_at_once(&self) {
+        match &self.listener {
+            Listener::Watched(socket) => binding::send_at_once(socket.get_ref()),
+            Listener::Kept(socket) => binding::send_at_once(socket),
+        }
+    }
+
     /// Returns a copy of the listening socket for a worker, if workers get it.
     pub(crate) fn share(&self) -> Option<io::Result<OwnedFd>> {
         match &self.listener {

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use maitred_core::id::{ConnectionId, WorkerId};
 use maitred_core::supervise::ExitStatus;
+use maitred_protocol::native::{Encoded, MESSAGES_PER_FRAME};
 use maitred_protocol::node::{self, Meaning};
 use maitred_protocol::{ChannelError, MasterToWorker};
 use nix::sys::signal::{Signal, killpg};
@@ -56,11 +57,23 @@ const LAST_WORDS_MAX: usize = 4096;
 /// message is shorter, and the longest possible costs as much as hundreds of acks.
 const LONG_MESSAGE: usize = 4096;
 
-/// A frame that waits, with the connection whose descriptor it needs.
+/// What waits to be sent, in order.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) frame: Frame,
-    pub(crate) cargo: Cargo,
+enum Waiting {
+    /// A frame, with the descriptor that it carries.
+    Frame(Frame, Cargo),
+    /// Handoffs to a Rust worker that go into one frame, or as few as hold them. They are put
+    /// into words when they are sent; until then more may come to stand behind them.
+    Handoffs(VecDeque<Handed>),
+}
+
+/// One connection for one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Handed {
+    /// The message.
+    pub(crate) message: MasterToWorker,
+    /// Whose descriptor goes with it; it stays in the connection table until the ack.
+    pub(crate) connection: ConnectionId,
 }
 
 /// The descriptor that a frame carries.
@@ -68,7 +81,7 @@ pub(crate) struct Waiting {
 pub(crate) enum Cargo {
     /// None.
     Nothing,
-    /// A client connection; it stays in the connection table until the ack.
+    /// A client connection for a Node worker; it stays in the connection table until the ack.
     Connection(ConnectionId),
     /// A listening socket, given away for good.
     Socket(OwnedFd),
@@ -103,6 +116,9 @@ pub(crate) struct WorkerLink {
     /// Set by the attending task before the pid can be reused.
     reaped: Arc<AtomicBool>,
     outbox: VecDeque<Waiting>,
+    /// The memory of the last handoffs that were sent, and of their frame, to be used again.
+    spare: VecDeque<Handed>,
+    frame: Encoded,
     /// The task that waits for the channel to become writable, if one does.
     waiting: Option<AbortHandle>,
     /// When to try again what the kernel refused for a time.
@@ -117,6 +133,8 @@ impl WorkerLink {
             pid,
             reaped,
             outbox,
+            spare: VecDeque::new(),
+            frame: Encoded::default(),
             waiting: None,
             retry_at: None,
         }
@@ -143,36 +161,51 @@ impl WorkerLink {
     }
 
     /// Sends a frame, or puts it behind those that wait.
-    pub(crate) fn send(&mut self, waiting: Waiting, descriptors: &impl Descriptors) -> Delivery {
-        let is_socket = |frame: &Waiting| matches!(frame.cargo, Cargo::Socket(_));
-        let too_many_sockets = is_socket(&waiting)
-            && self.outbox.iter().filter(|frame| is_socket(frame)).count() >= SOCKETS_MAX;
+    pub(crate) fn send(
+        &mut self,
+        (frame, cargo): (Frame, Cargo),
+        descriptors: &impl Descriptors,
+    ) -> Delivery {
+        let is_socket = |waiting: &&Waiting| matches!(waiting, Waiting::Frame(_, Cargo::Socket(_)));
+        let too_many_sockets = matches!(cargo, Cargo::Socket(_))
+            && self.outbox.iter().filter(is_socket).count() >= SOCKETS_MAX;
         if self.outbox.len() >= OUTBOX_MAX || too_many_sockets {
             return Delivery::Overflow;
         }
-        self.outbox.push_back(waiting);
+        self.outbox.push_back(Waiting::Frame(frame, cargo));
         self.flush(Instant::now(), descriptors)
+    }
+
+    /// Puts a handoff behind what waits; [`flush`](Self::flush) sends it, at the end of the
+    /// turn, with those that have come to stand beside it. The window bounds them.
+    ///
+    /// Returns whether it is the first of its frame.
+    pub(crate) fn put_handoff(&mut self, handed: Handed) -> bool {
+        if let Some(Waiting::Handoffs(handoffs)) = self.outbox.back_mut() {
+            handoffs.push_back(handed);
+            return false;
+        }
+        let mut handoffs = std::mem::take(&mut self.spare);
+        handoffs.push_back(handed);
+        self.outbox.push_back(Waiting::Handoffs(handoffs));
+        true
     }
 
     /// Sends what waits, as far as the channel takes it.
     pub(crate) fn flush(&mut self, now: Instant, descriptors: &impl Descriptors) -> Delivery {
         self.retry_at = None;
-        while let Some(next) = self.outbox.front() {
-            let descriptor = match &next.cargo {
-                Cargo::Nothing => None,
-                Cargo::Socket(socket) => Some(socket.as_fd()),
-                Cargo::Connection(connection) => match descriptors.descriptor(*connection) {
-                    Some(descriptor) => Some(descriptor),
-                    // Handoffs are numbered, so a worker can ack one that it was not sent
-                    // yet. It has only cheated itself.
-                    None => {
-                        self.outbox.pop_front();
-                        continue;
-                    }
-                },
+        loop {
+            let sent = match self.outbox.front_mut() {
+                None => return Delivery::Sent,
+                Some(Waiting::Frame(frame, cargo)) => {
+                    send_one(&mut self.end, frame, cargo, descriptors)
+                }
+                Some(Waiting::Handoffs(handoffs)) => {
+                    send_some(&self.end, handoffs, &mut self.frame, descriptors)
+                }
             };
-            match self.end.send(&next.frame, descriptor) {
-                Ok(()) => drop(self.outbox.pop_front()),
+            match sent {
+                Ok(()) => self.forget_sent(),
                 Err(ChannelError::Full) => return Delivery::Queued,
                 Err(ChannelError::AwaitingAck) => return Delivery::Held,
                 Err(ChannelError::TooManyInFlight | ChannelError::Io(_)) => {
@@ -186,7 +219,15 @@ impl WorkerLink {
                 }
             }
         }
-        Delivery::Sent
+    }
+
+    /// Takes out what was sent, unless there is a rest of it.
+    fn forget_sent(&mut self) {
+        match self.outbox.pop_front() {
+            Some(Waiting::Handoffs(rest)) if rest.is_empty() => self.spare = rest,
+            Some(Waiting::Handoffs(rest)) => self.outbox.push_front(Waiting::Handoffs(rest)),
+            Some(Waiting::Frame(..)) | None => {}
+        }
     }
 
     /// Has the event loop told when the channel takes frames again, once.
@@ -228,6 +269,57 @@ impl WorkerLink {
             kill_group(self.pid, signal);
         }
     }
+}
+
+/// Sends one frame with the descriptor that it carries.
+fn send_one(
+    end: &mut LinkEnd,
+    frame: &Frame,
+    cargo: &Cargo,
+    descriptors: &impl Descriptors,
+) -> Result<(), ChannelError> {
+    let descriptor = match cargo {
+        Cargo::Nothing => None,
+        Cargo::Socket(socket) => Some(socket.as_fd()),
+        Cargo::Connection(connection) => match descriptors.descriptor(*connection) {
+            Some(descriptor) => Some(descriptor),
+            None => return Ok(()), // See `send_some`.
+        },
+    };
+    end.send(frame, descriptor)
+}
+
+/// Sends as many handoffs as go into one frame, and takes them out.
+fn send_some(
+    end: &LinkEnd,
+    handoffs: &mut VecDeque<Handed>,
+    frame: &mut Encoded,
+    descriptors: &impl Descriptors,
+) -> Result<(), ChannelError> {
+    frame.clear();
+    let mut carried = [None; MESSAGES_PER_FRAME];
+    let mut count = 0;
+    for (
+        Handed {
+            message,
+            connection,
+        },
+        place,
+    ) in handoffs.iter().zip(&mut carried)
+    {
+        // Handoffs are numbered, so a worker can ack one that it was not sent yet. It has only
+        // cheated itself: there is nothing left to send.
+        *place = descriptors.descriptor(*connection);
+        if place.is_some() {
+            frame.push(message)?;
+        }
+        count += 1;
+    }
+    if !frame.is_empty() {
+        end.send_handoffs(frame, carried.into_iter().flatten())?;
+    }
+    handoffs.drain(..count);
+    Ok(())
 }
 
 impl Drop for WorkerLink {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::codec::{self, FRAME_MAX};
+use super::codec::{self, FRAME_MAX, MESSAGES_PER_FRAME};
 use crate::ChannelError;
 use crate::fd::{self, Datagram};
 
@@ -37,9 +37,12 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, worker))
 }
 
-/// A message in its encoded form, ready to be sent now or later.
+/// One to [`MESSAGES_PER_FRAME`] messages in their encoded form, ready to be sent now or later.
 #[derive(Clone, Debug, Default)]
-pub struct Encoded(Vec<u8>);
+pub struct Encoded {
+    bytes: Vec<u8>,
+    messages: usize,
+}
 
 impl Encoded {
     /// Encodes `message`.
@@ -48,16 +51,45 @@ impl Encoded {
     ///
     /// [`ChannelError::FrameTooLong`].
     pub fn new<M: Serialize>(message: &M) -> Result<Self, ChannelError> {
-        let mut bytes = Vec::with_capacity(64);
-        codec::encode(message, &mut bytes)?;
-        Ok(Self(bytes))
+        let mut frame = Self {
+            bytes: Vec::with_capacity(64),
+            messages: 0,
+        };
+        frame.push(message).map(|()| frame)
+    }
+
+    /// Adds a message to the frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::FrameTooLong`], also when there are enough messages in it already; the
+    /// frame is then as it was.
+    pub fn push<M: Serialize>(&mut self, message: &M) -> Result<(), ChannelError> {
+        if self.messages == MESSAGES_PER_FRAME {
+            let (len, max) = (self.bytes.len(), FRAME_MAX);
+            return Err(ChannelError::FrameTooLong { len, max });
+        }
+        codec::encode(message, &mut self.bytes)?;
+        self.messages += 1;
+        Ok(())
+    }
+
+    /// Empties the frame and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages = 0;
+    }
+
+    /// Returns whether no message is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
     }
 
     /// Returns the frame's length, in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "no message encodes to nothing")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 }
 
@@ -82,9 +114,10 @@ impl Channel {
     pub(super) fn send(
         &self,
         frame: &Encoded,
-        fd: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let attempt = |socket: &UnixStream| fd::send(socket, &frame.0, fd);
+        debug_assert!(descriptors.len() <= frame.messages, "at most one each");
+        let attempt = |socket: &UnixStream| fd::send(socket, &frame.bytes, descriptors);
         // The runtime answers `WouldBlock` by itself when it has seen no writable event yet,
         // so ask the kernel once more. This order loses no wake-up: the event flag is only
         // ever cleared by a send that the kernel refused after the flag was read.

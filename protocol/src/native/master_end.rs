@@ -1,12 +1,13 @@
 //! The master's end of a native channel: one method per word that only the master may say.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::channel::{Channel, Encoded, buffer};
-use super::codec;
+use super::codec::{self, MESSAGES_PER_FRAME};
 use crate::fd::{self, Datagram};
 use crate::message::{MasterToWorker, Welcome, WorkerToMaster};
 use crate::version::PROTOCOL_VERSION;
@@ -23,6 +24,8 @@ pub struct MasterEnd {
 pub struct MasterInbox {
     channel: Arc<Channel>,
     buffer: Box<[u8]>,
+    /// What the last frame still holds.
+    unread: VecDeque<WorkerToMaster>,
     greeted: bool,
 }
 
@@ -37,18 +40,23 @@ impl MasterEnd {
         let inbox = MasterInbox {
             channel: channel.clone(),
             buffer: buffer(),
+            unread: VecDeque::with_capacity(MESSAGES_PER_FRAME),
             greeted: false,
         };
         Ok((Self { channel }, inbox))
     }
 
-    /// Sends an encoded message, with the descriptor it needs.
+    /// Sends a frame, with the descriptors that its messages need, in their order.
     ///
     /// # Errors
     ///
     /// [`ChannelError::Full`] and [`ChannelError::TooManyInFlight`] pass; the others do not.
-    pub fn send(&self, frame: &Encoded, fd: Option<BorrowedFd<'_>>) -> Result<(), ChannelError> {
-        self.channel.send(frame, fd)
+    pub fn send(
+        &self,
+        frame: &Encoded,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        self.channel.send(frame, descriptors)
     }
 
     /// Greets a worker that has said hello.
@@ -57,7 +65,7 @@ impl MasterEnd {
     ///
     /// As [`send`](Self::send).
     pub fn welcome(&self, welcome: Welcome) -> Result<(), ChannelError> {
-        self.send(&Encoded::new(&MasterToWorker::Welcome(welcome))?, None)
+        self.send(&Encoded::new(&MasterToWorker::Welcome(welcome))?, &[])
     }
 
     /// Gives a connection to the worker. The caller keeps its copy until the answer.
@@ -77,7 +85,7 @@ impl MasterEnd {
             server,
             client,
         };
-        self.send(&Encoded::new(&message)?, Some(connection))
+        self.send(&Encoded::new(&message)?, &[connection])
     }
 
     /// Waits until the channel may take another frame.
@@ -94,6 +102,12 @@ impl MasterEnd {
     }
 }
 
+impl AsFd for MasterEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.socket.get_ref().as_fd()
+    }
+}
+
 impl MasterInbox {
     /// Receives the worker's next message.
     ///
@@ -106,9 +120,14 @@ impl MasterInbox {
     ///
     /// Cancel safe: a message is taken in the last step.
     pub async fn receive(&mut self) -> Result<WorkerToMaster, ChannelError> {
-        let read = fd::receive_without_descriptors;
-        let datagram = self.channel.receive(read, &mut self.buffer).await?;
-        self.examine(&datagram)
+        loop {
+            if let Some(message) = self.unread.pop_front() {
+                return self.examine(message);
+            }
+            let read = fd::receive_without_descriptors;
+            let datagram = self.channel.receive(read, &mut self.buffer).await?;
+            self.open(&datagram)?;
+        }
     }
 
     /// Receives the worker's next message if one is there.
@@ -117,17 +136,26 @@ impl MasterInbox {
     ///
     /// As [`receive`](Self::receive).
     pub fn try_receive(&mut self) -> Result<Option<WorkerToMaster>, ChannelError> {
-        let read = fd::receive_without_descriptors;
-        let datagram = self.channel.try_receive(read, &mut self.buffer)?;
-        datagram.map(|datagram| self.examine(&datagram)).transpose()
+        if self.unread.is_empty() {
+            let read = fd::receive_without_descriptors;
+            let Some(datagram) = self.channel.try_receive(read, &mut self.buffer)? else {
+                return Ok(None);
+            };
+            self.open(&datagram)?;
+        }
+        let message = self.unread.pop_front();
+        message.map(|message| self.examine(message)).transpose()
     }
 
-    fn examine(&mut self, datagram: &Datagram) -> Result<WorkerToMaster, ChannelError> {
+    fn open(&mut self, datagram: &Datagram) -> Result<(), ChannelError> {
         // We offered no room, so the kernel has closed what came, and told.
         if datagram.truncated {
             return Err(ChannelError::DescriptorUnexpected);
         }
-        let message = codec::decode(&self.buffer[..datagram.len])?;
+        codec::decode(&self.buffer[..datagram.len], &mut self.unread)
+    }
+
+    fn examine(&mut self, message: WorkerToMaster) -> Result<WorkerToMaster, ChannelError> {
         let hello = matches!(message, WorkerToMaster::Hello { .. });
         match (&message, self.greeted) {
             (WorkerToMaster::Hello { version, .. }, false) if *version != PROTOCOL_VERSION => {

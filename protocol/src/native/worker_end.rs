@@ -1,5 +1,6 @@
 //! The worker's end of a native channel: one method per word that only a worker may say.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use super::channel::{Channel, Encoded, buffer};
-use super::codec;
+use super::codec::{self, MESSAGES_PER_FRAME};
 use crate::fd::{self, Datagram};
 use crate::message::{MasterToWorker, RejectReason, Welcome, WorkerToMaster};
 use crate::version::PROTOCOL_VERSION;
@@ -36,6 +37,9 @@ pub struct WorkerEnd {
 pub struct WorkerInbox {
     channel: Arc<Channel>,
     buffer: Box<[u8]>,
+    /// What the last frame still holds, and its descriptors, each where it was expected.
+    messages: VecDeque<MasterToWorker>,
+    unread: VecDeque<Frame>,
     greeted: bool,
 }
 
@@ -50,6 +54,8 @@ impl WorkerEnd {
         let inbox = WorkerInbox {
             channel: channel.clone(),
             buffer: buffer(),
+            messages: VecDeque::with_capacity(MESSAGES_PER_FRAME),
+            unread: VecDeque::with_capacity(MESSAGES_PER_FRAME),
             greeted: false,
         };
         Ok((Self { channel }, inbox))
@@ -61,7 +67,16 @@ impl WorkerEnd {
     ///
     /// [`ChannelError::Full`] passes, the others do not.
     pub fn send(&self, message: &WorkerToMaster) -> Result<(), ChannelError> {
-        self.channel.send(&Encoded::new(message)?, None)
+        self.channel.send(&Encoded::new(message)?, &[])
+    }
+
+    /// Sends a frame of several messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_frame(&self, frame: &Encoded) -> Result<(), ChannelError> {
+        self.channel.send(frame, &[])
     }
 
     /// Says hello: the first word on every channel.
@@ -176,8 +191,13 @@ impl WorkerInbox {
     ///
     /// Cancel safe: a message is taken in the last step.
     pub async fn receive(&mut self) -> Result<Frame, ChannelError> {
-        let datagram = self.channel.receive(fd::receive, &mut self.buffer).await?;
-        self.examine(datagram)
+        loop {
+            if let Some(frame) = self.unread.pop_front() {
+                return Ok(frame);
+            }
+            let datagram = self.channel.receive(fd::receive, &mut self.buffer).await?;
+            self.open(datagram)?;
+        }
     }
 
     /// Receives the master's next message if one is there.
@@ -186,29 +206,43 @@ impl WorkerInbox {
     ///
     /// As [`receive`](Self::receive).
     pub fn try_receive(&mut self) -> Result<Option<Frame>, ChannelError> {
-        let datagram = self.channel.try_receive(fd::receive, &mut self.buffer)?;
-        datagram.map(|datagram| self.examine(datagram)).transpose()
+        if self.unread.is_empty() {
+            let Some(datagram) = self.channel.try_receive(fd::receive, &mut self.buffer)? else {
+                return Ok(None);
+            };
+            self.open(datagram)?;
+        }
+        Ok(self.unread.pop_front())
     }
 
-    fn examine(&mut self, mut datagram: Datagram) -> Result<Frame, ChannelError> {
-        let message: MasterToWorker = codec::decode(&self.buffer[..datagram.len])?;
-        if !self.greeted {
-            agree(&message)?;
-            self.greeted = true;
-        } else if matches!(message, MasterToWorker::Welcome(_)) {
-            return Err(ChannelError::Greeting("welcome was said before"));
+    /// Takes a frame apart, and gives each message the descriptor that belongs to it.
+    fn open(&mut self, datagram: Datagram) -> Result<(), ChannelError> {
+        self.messages.clear();
+        codec::decode(&self.buffer[..datagram.len], &mut self.messages)?;
+        for message in &self.messages {
+            if !self.greeted {
+                agree(message)?;
+                self.greeted = true;
+            } else if matches!(message, MasterToWorker::Welcome(_)) {
+                return Err(ChannelError::Greeting("welcome was said before"));
+            }
         }
-        let (expected, came) = (message.descriptor(), datagram.descriptors.len());
-        // What the kernel could not install here came nevertheless.
-        match (expected, came, datagram.truncated) {
-            (true, 1, false) | (false, 0, false) | (true, 0, true) => {}
-            (true, 0, false) => return Err(ChannelError::DescriptorMissing),
+        let has_one = |message: &&MasterToWorker| message.descriptor();
+        let expected = self.messages.iter().filter(has_one).count();
+        match (datagram.descriptors.len(), datagram.truncated) {
+            (came, false) if came == expected => {}
+            // What the kernel could not install here came nevertheless.
+            (came, true) if came < expected => {}
+            (came, false) if came < expected => return Err(ChannelError::DescriptorMissing),
             _ => return Err(ChannelError::DescriptorUnexpected),
         }
-        Ok(Frame {
+        let mut descriptors = datagram.descriptors.into_iter();
+        let framed = self.messages.drain(..).map(|message| Frame {
+            descriptor: message.descriptor().then(|| descriptors.next()).flatten(),
             message,
-            descriptor: datagram.descriptors.pop(),
-        })
+        });
+        self.unread.extend(framed);
+        Ok(())
     }
 }
 

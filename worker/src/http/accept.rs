@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Mutex,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -43,6 +43,28 @@ pub trait Accept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>>;
+
+    /// Polls for connections, and puts those that are there into the places of `accepted`, from
+    /// the first on; returns how many. There is at least one place.
+    ///
+    /// A listener that can take several at less than the cost of each should; by itself this
+    /// takes one.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_accept`](Self::poll_accept); no place is filled then.
+    fn poll_accept_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        accepted: &mut [Option<(Self::Stream, Option<SocketAddr>)>],
+    ) -> Poll<io::Result<usize>> {
+        let one = ready!(self.poll_accept(cx))?;
+        let Some(place) = accepted.first_mut() else {
+            return Poll::Ready(Ok(0));
+        };
+        *place = Some(one);
+        Poll::Ready(Ok(1))
+    }
 
     /// Resolves when this process has been asked to drain, with the grace: how long an idle
     /// keep-alive connection may stay. Asked for once, when serving begins.
@@ -82,6 +104,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(A::Stream, Option<SocketAddr>)>> {
         self.listener.poll_accept(cx)
+    }
+
+    fn poll_accept_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        accepted: &mut [Option<(A::Stream, Option<SocketAddr>)>],
+    ) -> Poll<io::Result<usize>> {
+        self.listener.poll_accept_some(cx, accepted)
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {

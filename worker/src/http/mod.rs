@@ -73,6 +73,7 @@ pub fn requests_answered() -> u64 {
     gauges::PROCESS.answered()
 }
 
+pub use crate::open_connections::Counted;
 #[cfg(feature = "hyper")]
 pub(crate) use accept::{ACCEPT_PAUSE, Fate, fate_of};
 pub use accept::{Accept, Until};

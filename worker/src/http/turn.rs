@@ -54,6 +54,9 @@ const TURN_TIME: Duration = Duration::from_micros(200);
 /// More than a master hands off unasked (its window), so it only bounds a flood.
 const ACCEPTS_MAX: usize = 16;
 
+/// Places for connections that a listener gives at once: twice a worker's default window.
+const ACCEPTED_AT_ONCE: usize = 8;
+
 /// Whether more connections are to come.
 enum Source {
     Open,
@@ -130,7 +133,8 @@ where
 
     /// Takes what connections there are, up to a bound.
     fn poll_accepts(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..ACCEPTS_MAX {
+        let mut count = 0;
+        while count < ACCEPTS_MAX {
             match &mut self.source {
                 Source::Closed(_) => return,
                 Source::Paused(pause) => {
@@ -141,20 +145,31 @@ where
                 }
                 Source::Open => {}
             }
-            match self.listener.poll_accept(cx) {
+            let mut accepted = [const { None }; ACCEPTED_AT_ONCE];
+            match self.listener.poll_accept_some(cx, &mut accepted) {
                 Poll::Pending => return,
-                Poll::Ready(Ok((stream, remote))) => {
-                    self.connections.push((self.open)(stream, remote));
+                Poll::Ready(Ok(more)) => {
+                    count += more;
+                    for (stream, remote) in accepted.into_iter().flatten() {
+                        self.connections.push((self.open)(stream, remote));
+                    }
                 }
-                Poll::Ready(Err(error)) => match fate_of(&error) {
-                    Fate::NextAtOnce => {}
-                    Fate::Pause => self.source = Source::Paused(Box::pin(sleep(ACCEPT_PAUSE))),
-                    Fate::Finished => self.finish(error),
-                },
+                Poll::Ready(Err(error)) => {
+                    count += 1;
+                    self.note_failure(error);
+                }
             }
         }
         // There may be more; nothing else would bring us back for it.
         self.bell.ring();
+    }
+
+    fn note_failure(&mut self, error: io::Error) {
+        match fate_of(&error) {
+            Fate::NextAtOnce => {}
+            Fate::Pause => self.source = Source::Paused(Box::pin(sleep(ACCEPT_PAUSE))),
+            Fate::Finished => self.finish(error),
+        }
     }
 
     /// The listener is finished: serve what there is, without waiting for idle clients.

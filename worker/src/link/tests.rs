@@ -75,9 +75,7 @@ pub(crate) async fn meet() -> (&'static Link, Master) {
 
 impl Master {
     pub(crate) fn tell(&self, message: &MasterToWorker) {
-        self.end
-            .send(&Encoded::new(message).unwrap(), None)
-            .unwrap();
+        self.end.send(&Encoded::new(message).unwrap(), &[]).unwrap();
     }
 
     /// Returns the next word; statistics are told whenever it is time, and not here.

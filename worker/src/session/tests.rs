@@ -25,7 +25,7 @@ fn the_window_bounds_what_is_queued_over_all_servers() {
     assert_eq!(session.offer(A, true, unasked), Ok(()));
     assert_eq!(session.offer(B, true, unasked), Ok(()));
     assert_eq!(session.offer(A, true, unasked), Err(RejectReason::Full));
-    session.took(B);
+    session.took(B, 1);
     assert_eq!(session.offer(A, true, unasked), Ok(()));
 }
 
@@ -47,7 +47,7 @@ fn a_full_server_owes_ready_until_it_has_room() {
     assert_eq!(session.offer(A, true, || 2), Ok(()));
     assert_eq!(session.offer(A, true, || 2), Err(RejectReason::Full));
     assert!(!session.ready_due(|_| 2), "two open and one queued");
-    session.took(A);
+    session.took(A, 1);
     assert!(!session.ready_due(|_| 3), "the queued one is open now");
     assert!(session.ready_due(|_| 2));
 }
@@ -187,7 +187,7 @@ proptest! {
                 Event::Took(server) => {
                     let at = server as usize;
                     if queued[at] > 0 {
-                        session.took(ServerId(server));
+                        session.took(ServerId(server), 1);
                         (queued[at], open[at]) = (queued[at] - 1, open[at] + 1);
                     }
                 }

@@ -1,10 +1,15 @@
 //! Laws of the codec: for all messages, and for all bytes.
 
+use std::collections::VecDeque;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::super::codec::{FRAME_MAX, decode, encode};
-use super::{any, bytes_of};
+use super::super::Encoded;
+use super::super::codec::{self, FRAME_MAX, MESSAGES_PER_FRAME, encode};
+use super::{any, bytes_of, decode};
 use crate::ChannelError;
 use crate::message::{
     ListenAddress, ListenOptions, MasterToWorker, QueryId, ServerQuery, UserMessage, WorkerToMaster,
@@ -23,11 +28,11 @@ proptest! {
 
     #[test]
     fn no_bytes_can_make_the_decoder_panic(frame in vec(any::<u8>(), 0..300)) {
-        // What decodes by chance must be one message and nothing else.
-        if let Ok(message) = decode::<WorkerToMaster>(&frame) {
+        // What decodes by chance must be messages and nothing else.
+        for message in decode_all::<WorkerToMaster>(&frame).unwrap_or_default() {
             prop_assert_eq!(decode::<WorkerToMaster>(&bytes_of(&message)).unwrap(), message);
         }
-        if let Ok(message) = decode::<MasterToWorker>(&frame) {
+        for message in decode_all::<MasterToWorker>(&frame).unwrap_or_default() {
             prop_assert_eq!(decode::<MasterToWorker>(&bytes_of(&message)).unwrap(), message);
         }
     }
@@ -41,7 +46,7 @@ proptest! {
         let mut frame = bytes_of(&message);
         let place = place.index(frame.len());
         frame[place] = value;
-        let _: Result<WorkerToMaster, ChannelError> = decode(&frame);
+        let _: Result<VecDeque<WorkerToMaster>, ChannelError> = decode_all(&frame);
     }
 
     #[test]
@@ -56,21 +61,48 @@ proptest! {
     }
 
     #[test]
-    fn bytes_after_a_message_are_refused(
-        message in any::master_to_worker(),
-        rest in vec(any::<u8>(), 1..9),
+    fn messages_of_one_frame_arrive_in_their_order(
+        messages in vec(any::master_to_worker(), 1..=MESSAGES_PER_FRAME),
     ) {
-        let mut frame = bytes_of(&message);
-        let left_over = rest.len();
-        frame.extend(rest);
-        match decode::<MasterToWorker>(&frame) {
-            Err(ChannelError::Malformed { len, reason }) => {
-                prop_assert_eq!(len, frame.len());
-                prop_assert_eq!(reason, format!("{left_over} bytes are left over"));
-            }
-            other => prop_assert!(false, "{other:?}"),
+        let mut frame = Encoded::default();
+        for message in &messages {
+            frame.push(message).unwrap();
         }
+        prop_assert_eq!(decode_all::<MasterToWorker>(&bytes_of_all(&messages)).unwrap(), messages);
     }
+
+    #[test]
+    fn one_message_more_than_a_frame_holds_is_refused(message in any::worker_to_master()) {
+        let mut frame = Encoded::default();
+        for _ in 0..MESSAGES_PER_FRAME {
+            frame.push(&message).unwrap();
+        }
+        let before = frame.len();
+        let full = matches!(frame.push(&message), Err(ChannelError::FrameTooLong { .. }));
+        prop_assert!(full && frame.len() == before);
+        let too_many = vec![message; MESSAGES_PER_FRAME + 1];
+        let decoded = decode_all::<WorkerToMaster>(&bytes_of_all(&too_many));
+        let refused = matches!(decoded, Err(ChannelError::Malformed { .. }));
+        prop_assert!(refused);
+    }
+
+    #[test]
+    fn bytes_after_a_message_that_are_none_are_refused(message in any::master_to_worker()) {
+        let mut frame = bytes_of(&message);
+        frame.push(200);
+        let decoded = decode_all::<MasterToWorker>(&frame);
+        let refused = matches!(decoded, Err(ChannelError::Malformed { .. }));
+        prop_assert!(refused);
+    }
+}
+
+fn decode_all<M: DeserializeOwned>(frame: &[u8]) -> Result<VecDeque<M>, ChannelError> {
+    let mut messages = VecDeque::new();
+    codec::decode(frame, &mut messages).map(|()| messages)
+}
+
+fn bytes_of_all<M: Serialize>(messages: &[M]) -> Vec<u8> {
+    messages.iter().flat_map(bytes_of).collect()
 }
 
 /// Returns a user message whose frame is `len` bytes long.

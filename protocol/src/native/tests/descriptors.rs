@@ -56,7 +56,7 @@ async fn frames_read_back_to_back_keep_their_own_descriptors() {
     let origin = (ServerId(1), None);
     let send = |message| {
         let frame = super::super::Encoded::new(&message).unwrap();
-        ends.master.send(&frame, None).unwrap();
+        ends.master.send(&frame, &[]).unwrap();
     };
     send(ping(1));
     ends.master
@@ -76,6 +76,32 @@ async fn frames_read_back_to_back_keep_their_own_descriptors() {
     ];
     for (message, descriptor) in expected {
         let frame = ends.from_master.try_receive().unwrap().unwrap();
+        assert_eq!(frame.message, message);
+        assert_eq!(frame.descriptor.map(|arrived| inode(&arrived)), descriptor);
+    }
+    assert!(ends.from_master.try_receive().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn messages_of_one_frame_get_the_descriptors_that_belong_to_them() {
+    let mut ends = ends();
+    let (_first, first) = Witness::new();
+    let (_second, second) = Witness::new();
+    let ping = MasterToWorker::Ping { nonce: 1 };
+    let mut frame = super::super::Encoded::new(&new_connection(1)).unwrap();
+    frame.push(&ping).unwrap();
+    frame.push(&new_connection(2)).unwrap();
+    let descriptors = [first.as_fd(), second.as_fd()];
+    ends.master.send(&frame, &descriptors).unwrap();
+
+    let inode = |descriptor: &dyn AsFd| rustix::fs::fstat(descriptor.as_fd()).unwrap().st_ino;
+    let expected = [
+        (new_connection(1), Some(inode(&first))),
+        (ping, None),
+        (new_connection(2), Some(inode(&second))),
+    ];
+    for (message, descriptor) in expected {
+        let frame = ends.from_master.receive().await.unwrap();
         assert_eq!(frame.message, message);
         assert_eq!(frame.descriptor.map(|arrived| inode(&arrived)), descriptor);
     }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Fills the channel from the master's side; returns how many frames went in.
 fn fill(ends: &Ends, frame: &Encoded) -> usize {
     for sent in 0.. {
-        match ends.master.send(frame, None) {
+        match ends.master.send(frame, &[]) {
             Ok(()) => {}
             Err(ChannelError::Full) => return sent,
             Err(other) => panic!("{other}"),
@@ -41,7 +41,7 @@ async fn a_full_channel_wakes_its_sender(frame: &Encoded) {
             ends.from_master.receive().await.unwrap();
         }
         timeout(PATIENCE, woken).await.unwrap().unwrap().unwrap();
-        ends.master.send(frame, None).unwrap();
+        ends.master.send(frame, &[]).unwrap();
         ends.from_master.receive().await.unwrap();
     }
 }
@@ -90,7 +90,7 @@ async fn a_sender_that_waits_learns_that_the_peer_is_gone() {
     timeout(PATIENCE, woken).await.unwrap().unwrap().unwrap();
     let frame = Encoded::new(&MasterToWorker::Disconnect).unwrap();
     assert!(matches!(
-        master.send(&frame, None),
+        master.send(&frame, &[]),
         Err(ChannelError::PeerGone)
     ));
 }

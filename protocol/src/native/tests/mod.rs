@@ -8,6 +8,7 @@ mod flow;
 mod greeting;
 mod wire;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,11 +16,12 @@ use std::os::unix::net::UnixStream;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use sendfd::SendWithFd;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{MasterEnd, MasterInbox, WorkerEnd, WorkerInbox, pair};
 use crate::message::{MasterToWorker, Welcome};
 use crate::version::PROTOCOL_VERSION;
-use crate::{Generation, HandoffId, ServerId, SlotId, WorkerId};
+use crate::{ChannelError, Generation, HandoffId, ServerId, SlotId, WorkerId};
 
 /// Both ends of one channel, greeted.
 struct Ends {
@@ -87,6 +89,14 @@ fn bytes_of<M: Serialize>(message: &M) -> Vec<u8> {
     let mut bytes = Vec::new();
     super::codec::encode(message, &mut bytes).unwrap();
     bytes
+}
+
+/// Decodes a frame that is one message.
+fn decode<M: DeserializeOwned>(frame: &[u8]) -> Result<M, ChannelError> {
+    let mut messages = VecDeque::new();
+    super::codec::decode(frame, &mut messages)?;
+    assert_eq!(messages.len(), 1, "of {} bytes", frame.len());
+    Ok(messages.pop_front().unwrap())
 }
 
 /// Sends any bytes with any descriptors, as a peer without manners would.
