@@ -53,6 +53,7 @@ pub use maitred_core::id::{ConnectionId, Generation, HandoffId, ServerId, SlotId
 pub use maitred_core::supervise::{
     ExitCodes, ExitStatus, HangSign, Limits, Outcome, ReloadWish, SlotState, WorkerState,
 };
+pub use maitred_protocol::message::Statistics;
 pub use operation::{
     Cut, ReloadError, ReloadReport, Replacement, RestartError, RestartReport, SlotStatus,
 };

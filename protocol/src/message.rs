@@ -289,4 +289,9 @@ pub struct Statistics {
     pub streaming: u32,
     /// Connections that speak something else by now: WebSocket, CONNECT.
     pub upgraded: u32,
+    /// The longest that the program's event loop was late since the last report. Only Node
+    /// workers with the preload measure it: a Rust runtime has no one loop to be late.
+    pub loop_delay: Option<Duration>,
+    /// The part of a JavaScript heap that is in use, in bytes; of Node workers as well.
+    pub heap_bytes: Option<u64>,
 }

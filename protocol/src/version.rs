@@ -8,7 +8,7 @@
 //!
 //! | version | change |
 //! |---|---|
-//! | 3 | a frame may hold several messages |
+//! | 3 | a frame may hold several messages; `Statistics` has the event loop's delay and the heap, where there are such |
 //! | 2 | `Statistics` counts connections by kind: idle, busy, streaming, upgraded |
 //! | 1 | first version |
 //!

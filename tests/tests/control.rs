@@ -63,6 +63,10 @@ fn commands_list_scale_and_end_a_running_master() {
             (&"listening".into(), &0.into())
         );
         assert!(row["memory_bytes"].as_u64() > Some(0), "{row}");
+        // What only Node workers have is there, and empty.
+        for figure in ["loop_delay_micros", "heap_bytes"] {
+            assert_eq!(row.get(figure), Some(&Value::Null), "{row}");
+        }
     }
     let taken: u64 = rows
         .as_array()

@@ -145,6 +145,8 @@ impl State {
             busy: link.gauges.of(Kind::Busy),
             streaming: link.gauges.of(Kind::Streaming),
             upgraded: link.gauges.of(Kind::Upgraded),
+            loop_delay: None,
+            heap_bytes: None,
         };
         drop(open);
         let is_news = statistics != self.reported.0;

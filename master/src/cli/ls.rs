@@ -28,6 +28,10 @@ const HEADINGS: [&str; 12] = [
     "memory",
 ];
 
+/// Columns behind the others, if there is a worker that tells: a program that is not Node's
+/// has neither an event loop nor a heap.
+const ENGINE_HEADINGS: [&str; 2] = ["delay", "heap"];
+
 /// The columns whose entries are words; all others are figures, and end in one line.
 const WORDS: [usize; 2] = [1, 5];
 
@@ -76,7 +80,13 @@ fn table(rows: &[WorkerRow]) -> String {
         return "no workers".into();
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(HEADINGS);
+    let is_told = |row: &WorkerRow| row.loop_delay_micros.is_some() || row.heap_bytes.is_some();
+    let engine = match rows.iter().any(is_told) {
+        true => ENGINE_HEADINGS.len(),
+        false => 0,
+    };
+    let headings = HEADINGS.iter().chain(&ENGINE_HEADINGS[..engine]);
+    table.load_style(presets::NOTHING).set_header(headings);
     for (index, column) in table.column_iter_mut().enumerate() {
         // Two blanks between columns, and none before the first.
         column.set_padding((0, 2));
@@ -84,7 +94,10 @@ fn table(rows: &[WorkerRow]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.add_rows(rows.iter().map(cells));
+    table.add_rows(rows.iter().map(|row| {
+        let engine = engine_cells(row).into_iter().take(engine);
+        cells(row).into_iter().chain(engine)
+    }));
     let lines: Vec<String> = table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -109,6 +122,22 @@ fn cells(row: &WorkerRow) -> [String; 12] {
             .map_or(NOTHING.into(), |percent| format!("{percent:.1}%")),
         row.memory_bytes.map_or(NOTHING.into(), memory),
     ]
+}
+
+fn engine_cells(row: &WorkerRow) -> [String; 2] {
+    [
+        row.loop_delay_micros.map_or(NOTHING.into(), delay),
+        row.heap_bytes.map_or(NOTHING.into(), memory),
+    ]
+}
+
+/// Returns a short span in milliseconds, and one of ten seconds and more as any other: then
+/// the loop stood still.
+fn delay(micros: u64) -> String {
+    match micros / 1000 {
+        milliseconds @ ..10_000 => format!("{milliseconds}ms"),
+        milliseconds => uptime(milliseconds),
+    }
 }
 
 /// Returns a span in its two largest units, as short as can be.
@@ -155,6 +184,9 @@ mod tests {
             taken: 1234,
             cpu_percent: Some(12.34),
             memory_bytes: Some(3 * 1024 * 1024 + 512 * 1024),
+            requests: 5678,
+            loop_delay_micros: None,
+            heap_bytes: None,
         }
     }
 
@@ -179,6 +211,22 @@ slot  name  worker   pid  gen  state      restarts  uptime  open  taken    cpu  
   10  shop       -     -    -  errored          16       -     0      0      -       -";
         assert_eq!(format!("\n{}", table(&[row(0), empty])), expected);
         assert_eq!(table(&[]), "no workers");
+    }
+
+    #[test]
+    fn what_only_node_workers_tell_has_columns_only_with_them() {
+        let node = WorkerRow {
+            loop_delay_micros: Some(12_900),
+            heap_bytes: Some(20 << 20),
+            ..row(1)
+        };
+        let expected = "
+slot  name  worker   pid  gen  state      restarts  uptime  open  taken    cpu  memory  delay     heap
+   0  shop       8  4242    2  listening         1    1m1s     3   1234  12.3%  3.5MiB      -        -
+   1  shop       9  4242    2  listening         1    1m1s     3   1234  12.3%  3.5MiB   12ms  20.0MiB";
+        assert_eq!(format!("\n{}", table(&[row(0), node])), expected);
+        assert_eq!(delay(9_999_999), "9999ms");
+        assert_eq!(delay(61_000_000), "1m1s");
     }
 
     #[test]

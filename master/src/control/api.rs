@@ -103,6 +103,13 @@ pub(crate) struct WorkerRow {
     pub(crate) cpu_percent: Option<f64>,
     /// Memory that it has resident, what it shares with others included.
     pub(crate) memory_bytes: Option<u64>,
+    /// Requests it answered since its start; 0 if it does not count them.
+    #[serde(default)]
+    pub(crate) requests: u64,
+    /// The longest that its event loop was late, as it last told. Only Node workers tell.
+    pub(crate) loop_delay_micros: Option<u64>,
+    /// What it uses of its JavaScript heap. Only Node workers tell.
+    pub(crate) heap_bytes: Option<u64>,
 }
 
 /// Where a worker is in its life, or what its empty slot waits for.

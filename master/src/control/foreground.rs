@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maitred::{
     Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish,
-    RestartError, SlotId, SlotStatus, Snapshot, WorkerId,
+    RestartError, SlotId, SlotStatus, Snapshot, Statistics, WorkerId,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -227,7 +227,7 @@ fn place(described: &SlotStatus, acked: &BTreeMap<u32, u64>) -> Place {
     let status = described.status;
     let worker = described.worker.map(|worker| worker.0);
     let acked = worker.and_then(|worker| acked.get(&worker)).copied();
-    let taken = status.map_or(0, |status| status.statistics.taken);
+    let statistics = status.map_or_else(Statistics::default, |status| status.statistics);
     Place {
         slot: described.slot.0,
         worker,
@@ -235,9 +235,12 @@ fn place(described: &SlotStatus, acked: &BTreeMap<u32, u64>) -> Place {
         generation: described.generation.map(|generation| generation.0),
         state: status.map_or_else(|| described.state.into(), |status| status.state.into()),
         restarts: described.restarts,
-        open: status.map_or(0, |status| status.statistics.open),
+        open: statistics.open,
         // What the worker tells is some moments old, but counts shared listeners, too.
-        taken: taken.max(acked.unwrap_or(0)),
+        taken: statistics.taken.max(acked.unwrap_or(0)),
+        requests: statistics.requests,
+        loop_delay: statistics.loop_delay,
+        heap_bytes: statistics.heap_bytes,
     }
 }
 

@@ -110,5 +110,12 @@ fn row(app: &App, place: &Place, sampler: &mut Sampler) -> WorkerRow {
         taken: place.taken,
         cpu_percent: usage.map(|usage| usage.cpu_percent),
         memory_bytes: usage.map(|usage| usage.memory_bytes),
+        requests: place.requests,
+        loop_delay_micros: place.loop_delay.map(micros),
+        heap_bytes: place.heap_bytes,
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

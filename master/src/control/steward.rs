@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use super::api::{ChangedRow, Killed, ScaledRow, State};
 use super::name::{AppName, Target};
@@ -126,4 +127,10 @@ pub(crate) struct Place {
     pub(crate) open: u32,
     /// Connections it took since its start.
     pub(crate) taken: u64,
+    /// Requests it answered since its start, as far as it counts them.
+    pub(crate) requests: u64,
+    /// The longest that its event loop was late of late, if it has one that is measured.
+    pub(crate) loop_delay: Option<Duration>,
+    /// What it uses of its JavaScript heap, if it has one.
+    pub(crate) heap_bytes: Option<u64>,
 }

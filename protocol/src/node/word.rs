@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -288,6 +289,9 @@ struct Counted {
     busy: u32,
     streaming: u32,
     upgraded: u32,
+    // As wide as can be: a process that was stopped for an hour is that late.
+    loop_delay_micros: Option<u64>,
+    heap_bytes: Option<u64>,
 }
 
 fn counted(text: &str) -> serde_json::Result<Statistics> {
@@ -300,5 +304,7 @@ fn counted(text: &str) -> serde_json::Result<Statistics> {
         busy: counted.busy,
         streaming: counted.streaming,
         upgraded: counted.upgraded,
+        loop_delay: counted.loop_delay_micros.map(Duration::from_micros),
+        heap_bytes: counted.heap_bytes,
     })
 }

@@ -116,6 +116,10 @@ fn the_lists_show_what_there_is() {
             .iter()
             .all(|row| row.memory_bytes > Some(0) && row.cpu_percent.is_some())
     );
+    let told = workers
+        .iter()
+        .map(|row| (row.requests, row.loop_delay_micros, row.heap_bytes));
+    assert!(told.eq([(7, Some(1500), Some(1 << 20)); 3]));
 }
 
 #[test]

@@ -225,6 +225,9 @@ pub(super) fn place(slot: u32, worker: u32) -> Place {
         restarts: 0,
         open: 0,
         taken: 0,
+        requests: 7,
+        loop_delay: Some(Duration::from_micros(1500)),
+        heap_bytes: Some(1 << 20),
     }
 }
 

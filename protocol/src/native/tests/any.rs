@@ -27,11 +27,7 @@ pub(super) fn master_to_worker() -> impl Strategy<Value = MasterToWorker> {
                 client,
             }
         }),
-        (any::<u64>(), 0..1_000_000_000u32).prop_map(|(seconds, nanoseconds)| {
-            MasterToWorker::Drain {
-                grace: Duration::new(seconds, nanoseconds),
-            }
-        }),
+        duration().prop_map(|grace| MasterToWorker::Drain { grace }),
         Just(MasterToWorker::Disconnect),
         Just(MasterToWorker::ExitedAfterDisconnectAck),
         user_message().prop_map(MasterToWorker::User),
@@ -73,7 +69,8 @@ fn welcome() -> impl Strategy<Value = Welcome> {
 fn statistics() -> impl Strategy<Value = Statistics> {
     let counts = any::<(u32, u64, u64)>();
     let kinds = any::<[u32; 4]>();
-    (counts, kinds).prop_map(|((open, taken, requests), kinds)| {
+    let engine = (option::of(duration()), any::<Option<u64>>());
+    (counts, kinds, engine).prop_map(|((open, taken, requests), kinds, engine)| {
         let [idle, busy, streaming, upgraded] = kinds;
         Statistics {
             open,
@@ -83,8 +80,15 @@ fn statistics() -> impl Strategy<Value = Statistics> {
             busy,
             streaming,
             upgraded,
+            loop_delay: engine.0,
+            heap_bytes: engine.1,
         }
     })
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    (any::<u64>(), 0..1_000_000_000u32)
+        .prop_map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds))
 }
 
 fn query() -> impl Strategy<Value = ServerQuery> {

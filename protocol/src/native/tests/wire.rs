@@ -13,8 +13,8 @@ use crate::message::{
 };
 use crate::{ChannelError, HandoffId, ServerId};
 
-/// The hash of the samples below, as version 2 encodes them.
-const RECORDED: u64 = 0xda6c_f977_859c_3a2a;
+/// The hash of the samples below, as version 3 encodes them.
+const RECORDED: u64 = 0xebf5_ebb8_17aa_fa20;
 
 fn master_samples() -> Vec<MasterToWorker> {
     let reply = |outcome| MasterToWorker::ServerReply {
@@ -112,7 +112,10 @@ fn worker_samples() -> Vec<WorkerToMaster> {
             busy: 3,
             streaming: 300,
             upgraded: 4,
+            loop_delay: Some(Duration::from_micros(12_345)),
+            heap_bytes: Some(20_000_000),
         }),
+        WorkerToMaster::Statistics(Statistics::default()),
     ]
 }
 

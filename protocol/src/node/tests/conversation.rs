@@ -211,7 +211,7 @@ fn a_preload_answers_pings_and_counts() {
     let pong = r#"{"cmd":"NODE_MAITRED","act":"pong","nonce":7}"#;
     let heard = messages(&mut node, pong);
     assert_eq!(heard, [WorkerToMaster::Pong { nonce: 7 }]);
-    let counted = r#"{"cmd":"NODE_MAITRED","act":"statistics","open":5,"taken":9,"requests":20,"idle":1,"busy":2,"streaming":0,"upgraded":1,"someNewerFigure":[1]}"#;
+    let counted = r#"{"cmd":"NODE_MAITRED","act":"statistics","open":5,"taken":9,"requests":20,"idle":1,"busy":2,"streaming":0,"upgraded":1,"loopDelayMicros":4000000000000,"heapBytes":12000000,"someNewerFigure":[1]}"#;
     let heard = messages(&mut node, counted);
     let [WorkerToMaster::Statistics(statistics)] = &heard[..] else {
         panic!("{heard:?}");
@@ -223,9 +223,18 @@ fn a_preload_answers_pings_and_counts() {
         idle: 1,
         busy: 2,
         upgraded: 1,
+        // A process that was stopped for weeks is that late, and no breach.
+        loop_delay: Some(Duration::from_secs(4_000_000)),
+        heap_bytes: Some(12_000_000),
         ..Statistics::default()
     };
     assert_eq!(*statistics, expected);
+    let counted = r#"{"cmd":"NODE_MAITRED","act":"statistics","open":5}"#;
+    let heard = messages(&mut node, counted);
+    let [WorkerToMaster::Statistics(statistics)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!((statistics.loop_delay, statistics.heap_bytes), (None, None));
 }
 
 const DRAIN: MasterToWorker = MasterToWorker::Drain {
