@@ -24,7 +24,7 @@ pub const WINDOW: u32 = 4;
 /// Measured: 13,000 connections a second at 1, about 20,000 from 2 up. 1 is what Node does.
 pub const NODE_WINDOW: u32 = 2;
 
-/// The longest message of a Node worker's program, in bytes.
+/// The longest message of a Node worker's program and to it, in bytes.
 ///
 /// Node itself has no limit, and programs do send megabytes; a worker that goes beyond is
 /// killed, for the master would have to keep it all.
@@ -85,7 +85,8 @@ pub struct Settings {
     pub interpreter: Option<PathBuf>,
     /// The interpreter's own options, before the script.
     pub node_args: Option<Vec<OsString>>,
-    /// The longest message of a Node worker's program, in bytes; default [`LINE_MAX`].
+    /// The longest message of a Node worker's program and to it, in bytes; default
+    /// [`LINE_MAX`]. A worker that sends more is killed.
     pub line_max: Option<usize>,
     /// The directory in which the file lies that Node workers load before their program, so
     /// that they drain politely, answer pings and count; it is written there. Default: they load
@@ -174,6 +175,13 @@ impl Settings {
     #[must_use]
     pub fn node_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.node_args = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets how long messages of Node workers' programs and to them may be, in bytes.
+    #[must_use]
+    pub fn line_max(mut self, bytes: usize) -> Self {
+        self.line_max = Some(bytes);
         self
     }
 

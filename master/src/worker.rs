@@ -11,6 +11,8 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::shell::command::Command;
+use crate::shell::dialect::UserText;
+use crate::shell::master::Manner;
 
 /// What is known of a worker at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,11 +39,12 @@ pub enum SendError {
     /// The worker has no channel: it is gone, or on its way.
     #[error("send to worker {0}: it is not connected")]
     NotConnected(WorkerId),
-    /// The worker does not read: as many messages wait for it as may.
+    /// The worker does not read: as many messages wait for it as may, or as many bytes. These
+    /// are 16 MiB, but a message that is alone may always wait.
     #[error("send to worker {0}: its queue is full")]
     QueueFull(WorkerId),
-    /// The message does not fit into a frame.
-    #[error("send to worker {worker}: the message has {len} bytes, at most {max} fit")]
+    /// The message is longer than the worker may be sent.
+    #[error("send to worker {worker}: the message has {len} bytes, at most {max} are allowed")]
     TooLong {
         /// To whom it was to go.
         worker: WorkerId,
@@ -68,6 +71,7 @@ pub struct Worker {
     pub(crate) slot: SlotId,
     pub(crate) generation: Generation,
     pub(crate) started_at: Instant,
+    pub(crate) manner: Manner,
     pub(crate) status: watch::Receiver<WorkerStatus>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -149,8 +153,18 @@ impl Worker {
         found.unwrap_or_else(|_| self.status())
     }
 
+    /// Returns how long a message to it may be, as JSON text, in bytes: [`MESSAGE_MAX`] to a
+    /// Rust worker; to a Node worker what the settings' `line_max` was when it was started.
+    #[must_use]
+    pub fn message_max(&self) -> usize {
+        self.manner.message_max
+    }
+
     /// Sends a message to the program in the worker. It arrives in order, or not at all if
-    /// the worker ends first.
+    /// the worker ends first. Nobody waits for the worker to read.
+    ///
+    /// It is written as JSON, and checked, on the thread of whoever calls: with megabytes that
+    /// takes some milliseconds.
     ///
     /// # Errors
     ///
@@ -162,21 +176,19 @@ impl Worker {
     pub async fn send(&self, message: &impl Serialize) -> Result<(), SendError> {
         let json = serde_json::to_string(message)
             .map_err(|error| SendError::NotJson(error.to_string()))?;
-        if json.len() > MESSAGE_MAX {
-            let (worker, len) = (self.id, json.len());
-            return Err(SendError::TooLong {
-                worker,
-                len,
-                max: MESSAGE_MAX,
-            });
+        let (worker, len, max) = (self.id, json.len(), self.message_max());
+        if len > max {
+            return Err(SendError::TooLong { worker, len, max });
         }
+        let text = UserText::new(self.manner.dialect, json)
+            .map_err(|error| SendError::NotJson(error.to_string()))?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Send {
-            worker: self.id,
-            json,
+            worker,
+            text,
             reply,
         };
-        let gone = SendError::NotConnected(self.id);
+        let gone = SendError::NotConnected(worker);
         self.commands
             .send(command)
             .await

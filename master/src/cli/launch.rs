@@ -52,7 +52,7 @@ pub(super) struct LaunchArguments {
     #[arg(long)]
     shutdown_with_message: bool,
 
-    /// The longest message that a Node program may send to the master, in bytes
+    /// The longest message that a Node program may send to the master, or be sent, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = LINE_MAX as u64,
         value_parser = clap::value_parser!(u64).range(LINE_LEAST..=LINE_MOST))]
     message_max: u64,

@@ -19,7 +19,8 @@ use crate::event::Event;
 /// Events kept for a listener that is slow to take them; older ones are lost, and counted.
 const EVENTS_KEPT: usize = 4096;
 
-/// Bytes of messages kept for a slow listener: 256 of the longest there are.
+/// Bytes of messages kept for a slow listener: 256 of a Rust worker's longest. The latest is
+/// kept however long it is, since Node workers may be allowed longer ones.
 const TEXT_KEPT: usize = 16 * 1024 * 1024;
 
 /// What goes through the ring.
@@ -92,7 +93,7 @@ impl Announcer {
         self.with_shelf(|shelf| {
             shelf.bytes += letter.json.len();
             shelf.letters.push_back(letter);
-            while shelf.bytes > TEXT_KEPT {
+            while shelf.bytes > TEXT_KEPT && shelf.letters.len() > 1 {
                 shelf.remove_oldest();
             }
         });
@@ -178,6 +179,21 @@ mod tests {
             assert!(announcer.take(&letter).is_some());
         }
         assert!(announcer.shelf.lock().unwrap().bytes <= TEXT_KEPT);
+    }
+
+    #[test]
+    fn a_letter_that_is_longer_than_the_shelf_lies_there_until_the_next() {
+        let (announcer, mut slow) = Announcer::new();
+        say(&announcer, 10);
+        say(&announcer, TEXT_KEPT + 1);
+        let taken = [(); 2].map(|()| {
+            let letter = letter_of(slow.try_recv().unwrap());
+            announcer.take(&letter).is_some()
+        });
+        assert_eq!(taken, [false, true]);
+        say(&announcer, TEXT_KEPT + 1);
+        say(&announcer, 10);
+        assert_eq!(announcer.shelf.lock().unwrap().bytes, 10);
     }
 
     #[test]

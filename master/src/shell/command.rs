@@ -12,6 +12,7 @@ use crate::accept_errors::AcceptErrors;
 use crate::cluster::ClusterError;
 use crate::operation::{ReloadError, ReloadReport, RestartError, RestartReport, SlotStatus};
 use crate::settings::Settings;
+use crate::shell::dialect::UserText;
 use crate::worker::{SendError, Worker};
 
 /// Commands that may wait for the event loop; whoever asks for more waits.
@@ -32,10 +33,10 @@ pub(crate) enum Command {
         env: BTreeMap<OsString, OsString>,
         reply: oneshot::Sender<Worker>,
     },
-    /// Send a user message, as JSON text.
+    /// Send a user message.
     Send {
         worker: WorkerId,
-        json: String,
+        text: UserText,
         reply: oneshot::Sender<Result<(), SendError>>,
     },
     /// Drain one worker.

@@ -12,8 +12,8 @@ use maitred_protocol::version::PROTOCOL_VERSION;
 use maitred_protocol::{MasterToWorker, WorkerToMaster};
 use nix::libc;
 
-use super::dialect::{Frame, Incoming, Wording};
-use super::master::Master;
+use super::dialect::{Frame, Incoming, UserText, Wording};
+use super::master::{Early, Master};
 use super::worker_link::{Cargo, WorkerLink};
 use crate::event::Event;
 use crate::launch::Dialect;
@@ -28,6 +28,11 @@ const EARLY_MAX: usize = 256;
 /// User messages stop here, well before the outbox is full, so that a flood of them leaves
 /// room for handoffs and answers.
 const USER_BACKLOG_MAX: usize = 256;
+
+/// Bytes that may wait for a worker that does not read, if they are of more than one message:
+/// what 256 of the longest messages to a Rust worker come to. One that is alone may be as long
+/// as messages may be, so no worker costs more than the larger of the two.
+const USER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a program says that is ready, where that is awaited: the same word as for pm2.
 const READY: &str = "\"ready\"";
@@ -124,8 +129,11 @@ impl Master {
             // listen, but must not be handed anything.
             self.dispatch(now, Input::Draining(worker));
         }
-        for (message, cargo) in early {
-            self.tell_with(now, worker, message, cargo);
+        for early in early {
+            match early {
+                Early::Ours(message, cargo) => self.tell_with(now, worker, message, cargo),
+                Early::User(text) => self.post_user(now, worker, text),
+            }
         }
     }
 
@@ -294,17 +302,30 @@ impl Master {
         }
         let Some(link) = member.link.as_mut().filter(|_| member.greeted) else {
             // Besides user messages, which are counted, only the wish that it leave.
-            member.early.push((message, cargo));
+            member.early.push(Early::Ours(message, cargo));
             return;
         };
         match link.encode(&message) {
-            Ok(Wording::Frame(frame)) => self.post(now, worker, frame, cargo),
-            Ok(Wording::Answered(answer)) => self.hear(now, worker, answer),
-            Ok(Wording::Nothing) => {}
+            Ok(wording) => self.post_wording(now, worker, wording, cargo),
             // The owner's fault, and not the worker's.
             Err(_) if matches!(message, MasterToWorker::User(_)) => {}
             // Only what a worker gave us to pass on (its opaque data) can be that long.
             Err(error) => self.expel(now, worker, &error),
+        }
+    }
+
+    fn post_wording(&mut self, now: Instant, worker: WorkerId, wording: Wording, cargo: Cargo) {
+        match wording {
+            Wording::Frame(frame) => self.post(now, worker, frame, cargo),
+            Wording::Answered(answer) => self.hear(now, worker, answer),
+            Wording::Nothing => {}
+        }
+    }
+
+    fn post_user(&mut self, now: Instant, worker: WorkerId, text: UserText) {
+        if let Some(link) = self.link_of(worker) {
+            let wording = link.encode_user(text);
+            self.post_wording(now, worker, wording, Cargo::Nothing);
         }
     }
 
@@ -322,19 +343,24 @@ impl Master {
         &mut self,
         now: Instant,
         worker: WorkerId,
-        json: String,
+        text: UserText,
     ) -> Result<(), SendError> {
         let gone = SendError::NotConnected(worker);
-        let member = self.members.get(&worker).ok_or(gone.clone())?;
-        let (waiting, max) = match &member.link {
+        let member = self.members.get_mut(&worker).ok_or(gone.clone())?;
+        let has_greeted = member.greeted;
+        let (waiting, bytes, max) = match &member.link {
             Some(_) if !member.status.borrow().connected => return Err(gone),
-            Some(link) if member.greeted => (link.backlog(), USER_BACKLOG_MAX),
-            Some(_) | None => (member.early.len(), EARLY_MAX),
+            Some(link) if has_greeted => (link.backlog(), link.backlog_bytes(), USER_BACKLOG_MAX),
+            Some(_) | None => (member.early.len(), member.early_bytes(), EARLY_MAX),
         };
-        if waiting >= max {
+        if waiting >= max || (bytes > 0 && bytes + text.len() > USER_BYTES_MAX) {
             return Err(SendError::QueueFull(worker));
         }
-        self.tell(now, worker, MasterToWorker::User(UserMessage { json }));
+        if has_greeted {
+            self.post_user(now, worker, text);
+        } else {
+            member.early.push(Early::User(text));
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use maitred_protocol::message::UserMessage;
 use maitred_protocol::native::{self, Encoded, MESSAGES_PER_FRAME};
 use maitred_protocol::{ChannelError, MasterToWorker, WorkerToMaster, node};
 
@@ -54,6 +55,16 @@ pub(crate) enum Wording {
     Nothing,
 }
 
+/// A user message in a worker's language, as far as that goes without the worker's channel: a
+/// long one takes milliseconds, which are the sender's and not the dispatch thread's.
+#[derive(Debug)]
+pub(crate) enum UserText {
+    /// To a Rust worker.
+    Native(Encoded),
+    /// To a Node worker.
+    Node(node::UserLine),
+}
+
 /// What came over a channel.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -97,6 +108,51 @@ pub(crate) fn open(
     Ok((LinkEnd::Native(end), LinkInbox::Native(inbox)))
 }
 
+impl UserText {
+    /// Puts a message into a language. A plain program has none, and is sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// That it is no JSON, or too long for a frame.
+    pub(crate) fn new(dialect: Dialect, json: String) -> Result<Self, ChannelError> {
+        let message = UserMessage { json };
+        Ok(match dialect {
+            Dialect::Node => Self::Node(node::UserLine::new(&message)?),
+            Dialect::Native | Dialect::None => {
+                Self::Native(Encoded::new(&MasterToWorker::User(message))?)
+            }
+        })
+    }
+
+    /// Returns how many bytes of memory it takes while it waits.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Native(frame) => frame.len(),
+            Self::Node(line) => line.len(),
+        }
+    }
+}
+
+impl Frame {
+    /// Returns how many bytes of memory it takes while it waits.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Native(frame) => frame.len(),
+            Self::Node(line) => line.len(),
+        }
+    }
+}
+
+impl From<node::Wording> for Wording {
+    fn from(wording: node::Wording) -> Self {
+        match wording {
+            node::Wording::Line(line) => Self::Frame(Frame::Node(line)),
+            node::Wording::Answered(answer) => Self::Answered(answer),
+            node::Wording::Nothing => Self::Nothing,
+        }
+    }
+}
+
 impl LinkEnd {
     /// Returns the language that is spoken.
     pub(crate) fn dialect(&self) -> Dialect {
@@ -115,13 +171,22 @@ impl LinkEnd {
     pub(crate) fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
         Ok(match self {
             Self::Native(_) => Wording::Frame(Frame::Native(Encoded::new(message)?)),
-            Self::Node(end) => match end.encode(message)? {
-                node::Wording::Line(line) => Wording::Frame(Frame::Node(line)),
-                node::Wording::Answered(answer) => Wording::Answered(answer),
-                node::Wording::Nothing => Wording::Nothing,
-            },
+            Self::Node(end) => end.encode(message)?.into(),
             Self::Nothing => Wording::Nothing,
         })
+    }
+
+    /// Gives a user message its place among what the worker is told.
+    pub(crate) fn encode_user(&mut self, text: UserText) -> Wording {
+        match (self, text) {
+            (Self::Native(_), UserText::Native(frame)) => Wording::Frame(Frame::Native(frame)),
+            (Self::Node(end), UserText::Node(line)) => end.encode_user(line).into(),
+            (Self::Nothing, _) => Wording::Nothing,
+            (_, _) => {
+                debug_assert!(false, "a worker's handle and its link know one language");
+                Wording::Nothing
+            }
+        }
     }
 
     /// Returns what a Node worker means by what it said.

@@ -15,12 +15,11 @@ use tokio::io::Interest;
 use tokio::sync::oneshot;
 
 use super::dialect;
-use super::master::{Master, Member};
+use super::master::{Manner, Master, Member};
 use super::process::{SpawnOrder, Spawned};
 use super::worker_link::{Attended, WorkerLink, abandon, attend};
 use crate::event::Event;
 use crate::launch::{Dialect, Launch};
-use crate::settings::LINE_MAX;
 use crate::worker::Worker;
 
 /// What a program listens on that does so by itself, if it does. Our own begin with 1.
@@ -33,10 +32,15 @@ impl Master {
         worker: WorkerId,
         (slot, generation): (SlotId, Generation),
     ) {
-        let mut member = Member::new(now, slot, generation);
+        let launch = Launch::of(&self.settings);
+        let dialect = launch
+            .as_ref()
+            .map_or(Dialect::Native, |launch| launch.dialect);
+        let manner = Manner::of(dialect, &self.settings);
+        let mut member = Member::new(now, slot, generation, manner);
         member.listen_by = now.checked_add(self.supervisor.limits().listen_timeout);
         self.members.insert(worker, member);
-        let Some(launch) = Launch::of(&self.settings) else {
+        let Some(launch) = launch else {
             self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));
             return;
         };
@@ -126,15 +130,14 @@ impl Master {
             channel,
             output,
         } = spawned;
-        let line_max = self.settings.line_max.unwrap_or(LINE_MAX);
-        let watched = dialect::open(dialect, channel, line_max)
-            .and_then(|ends| Ok((ends, fd::watch(pidfd, Interest::READABLE)?)));
-        let ((end, inbox), pidfd) = watched.inspect_err(|_| abandon(pid))?;
         let Some(member) = self.members.get_mut(&worker) else {
             debug_assert!(false, "a worker is a member from its order to its end");
             abandon(pid);
             return Err(io::ErrorKind::NotFound.into());
         };
+        let watched = dialect::open(dialect, channel, member.manner.message_max)
+            .and_then(|ends| Ok((ends, fd::watch(pidfd, Interest::READABLE)?)));
+        let ((end, inbox), pidfd) = watched.inspect_err(|_| abandon(pid))?;
         let reaped = Arc::new(AtomicBool::new(false));
         member.link = Some(WorkerLink::new(end, pid, reaped.clone()));
         member.pid = Some(pid);

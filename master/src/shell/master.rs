@@ -21,6 +21,7 @@ use super::announcer::Announcer;
 use super::closing::Closing;
 use super::command::Command;
 use super::connections::Connections;
+use super::dialect::UserText;
 use super::operations::Reloading;
 use super::output::Outputs;
 use super::process::Spawner;
@@ -34,8 +35,8 @@ use super::worker_link::{Cargo, WorkerLink};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::launch::Dialect;
-use crate::settings::{NODE_WINDOW, PENDING_MAX, Settings, WINDOW};
-use crate::worker::{Worker, WorkerStatus};
+use crate::settings::{LINE_MAX, NODE_WINDOW, PENDING_MAX, Settings, WINDOW};
+use crate::worker::{MESSAGE_MAX, Worker, WorkerStatus};
 
 /// Everything on the dispatch thread.
 #[derive(Debug)]
@@ -89,6 +90,36 @@ pub(crate) struct Outlets {
     pub(crate) recorder: Option<Recorder>,
 }
 
+/// How a worker is talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) dialect: Dialect,
+    /// The longest message of either side's program, as JSON text, in bytes.
+    pub(crate) message_max: usize,
+}
+
+impl Manner {
+    pub(super) fn of(dialect: Dialect, settings: &Settings) -> Self {
+        let message_max = match dialect {
+            Dialect::Node => settings.line_max.unwrap_or(LINE_MAX),
+            Dialect::Native | Dialect::None => MESSAGE_MAX,
+        };
+        Self {
+            dialect,
+            message_max,
+        }
+    }
+}
+
+/// What waits for a worker's greeting.
+#[derive(Debug)]
+pub(super) enum Early {
+    /// A message of ours.
+    Ours(MasterToWorker, Cargo),
+    /// A message of the owner's program.
+    User(UserText),
+}
+
 /// One worker as the shell knows it, from the order to spawn it until it was reaped.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -103,7 +134,9 @@ pub(super) struct Member {
     /// It has said hello, so that it may be told things.
     pub(super) greeted: bool,
     /// What it is to be told once it has.
-    pub(super) early: Vec<(MasterToWorker, Cargo)>,
+    pub(super) early: Vec<Early>,
+    /// How it is talked to, as it was when it was ordered.
+    pub(super) manner: Manner,
     /// It broke the protocol and is being killed; only its answers to handoffs still count.
     pub(super) expelled: bool,
     pub(super) rest: Rest,
@@ -111,7 +144,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(now: Instant, slot: SlotId, generation: Generation) -> Self {
+    pub(super) fn new(now: Instant, slot: SlotId, generation: Generation, manner: Manner) -> Self {
         let status = WorkerStatus {
             state: WorkerState::Starting,
             pid: None,
@@ -131,10 +164,20 @@ impl Member {
             pid: None,
             greeted: false,
             early,
+            manner,
             expelled: false,
             rest: Rest::default(),
             status,
         }
+    }
+
+    /// Returns how many bytes of the owner's messages wait for its greeting.
+    pub(super) fn early_bytes(&self) -> usize {
+        let len = |early: &Early| match early {
+            Early::Ours(..) => 0,
+            Early::User(text) => text.len(),
+        };
+        self.early.iter().map(len).sum()
     }
 
     pub(super) fn pid_number(&self) -> u32 {
@@ -238,12 +281,12 @@ impl Master {
             Command::Fork { env, reply } => self.fork(now, env, reply),
             Command::Send {
                 worker,
-                json,
+                text,
                 reply,
             } => {
                 // The asker may have given up waiting.
                 reply
-                    .send(self.tell_user(now, worker, json))
+                    .send(self.tell_user(now, worker, text))
                     .unwrap_or_default();
             }
             Command::Disconnect(worker) => self.supervise(now, Fact::DisconnectAsked(worker)),
@@ -315,6 +358,7 @@ impl Master {
             slot: member.slot,
             generation: member.generation,
             started_at: member.started_at,
+            manner: member.manner,
             status: member.status.subscribe(),
             commands,
         })

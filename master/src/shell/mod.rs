@@ -22,7 +22,7 @@ mod closing;
 pub(crate) mod command;
 mod connections;
 mod conversation;
-mod dialect;
+pub(crate) mod dialect;
 mod dispatching;
 pub(crate) mod event_loop;
 mod hang_watch;

@@ -28,7 +28,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::dialect::{Frame, LinkEnd, LinkInbox, Wording};
+use super::dialect::{Frame, LinkEnd, LinkInbox, UserText, Wording};
 use super::report::Report;
 use crate::launch::Dialect;
 
@@ -150,6 +150,11 @@ impl WorkerLink {
         self.dialect() == Dialect::None
     }
 
+    /// Gives a user message its place among what the worker is told.
+    pub(crate) fn encode_user(&mut self, text: UserText) -> Wording {
+        self.end.encode_user(text)
+    }
+
     /// Puts a message into the worker's language.
     pub(crate) fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
         self.end.encode(message)
@@ -258,6 +263,11 @@ impl WorkerLink {
     /// Returns how many frames wait.
     pub(crate) fn backlog(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Returns how many bytes wait, those included of which a part is in the channel.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.outbox.iter().map(|waiting| waiting.frame.len()).sum()
     }
 
     /// Signals the worker and all it has started. Does nothing once it was reaped.

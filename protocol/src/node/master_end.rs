@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 use super::inbox::{Heard, MasterInbox};
 use super::line::Line;
 use super::translator::{Meaning, Translator, Wording};
+use super::user_line::UserLine;
 use super::writer::{Part, Writer};
 use crate::{ChannelError, MasterToWorker, fd};
 
@@ -59,6 +60,11 @@ impl MasterEnd {
     /// message's, and not the worker's.
     pub fn encode(&mut self, message: &MasterToWorker) -> Result<Wording, ChannelError> {
         self.translator.encode(message)
+    }
+
+    /// Gives a user's message its place among the lines.
+    pub fn encode_user(&mut self, line: UserLine) -> Wording {
+        self.translator.user(line)
     }
 
     /// Sends one line, with the descriptor it needs.

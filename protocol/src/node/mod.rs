@@ -33,7 +33,7 @@
 //! `NODE_MAITRED`, which Node shows to no program. Without it pings are answered here.
 //!
 //! Reading order: `word` and `query` (what a worker says), `line` (what it is told),
-//! `translator` (what both mean, and all state), `framing` and `writer` (bytes in and out),
+//! `user_line` (what a user's program says), `translator` (what all mean, and all state), `framing` and `writer` (bytes in and out),
 //! and at last the two that do I/O, `inbox` and `master_end`.
 
 mod framing;
@@ -44,6 +44,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 mod translator;
+mod user_line;
 mod word;
 mod writer;
 
@@ -56,6 +57,7 @@ pub use inbox::{Heard, MasterInbox};
 pub use line::Line;
 pub use master_end::{MasterEnd, Room};
 pub use translator::{Meaning, Wording};
+pub use user_line::UserLine;
 
 /// Longest line of a worker's by default, in bytes.
 ///

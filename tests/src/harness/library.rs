@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::ledger::Ledger;
-use super::{Home, Log, processes, program, text, wait_until};
+use super::{Home, Log, node_program, processes, program, text, wait_until};
 
 /// One at a time: descriptors are counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -110,7 +110,25 @@ impl LibraryCluster {
     ///
     /// If the master has ended.
     pub fn fork(&self, name: &str, arguments: &[&str]) -> Worker {
-        let settings = Settings::new().exec(program(name)).args(arguments);
+        self.fork_as(Settings::new().exec(program(name)).args(arguments))
+    }
+
+    /// Starts one worker: this Node program of the tests.
+    ///
+    /// # Panics
+    ///
+    /// If the master has ended, or the packages of the Node programs are missing.
+    pub fn fork_node(&self, name: &str) -> Worker {
+        let settings = Settings::new().exec(node_program(name)).env("PORT", "0");
+        self.fork_as(settings)
+    }
+
+    /// Starts one worker with these settings laid over those in force.
+    ///
+    /// # Panics
+    ///
+    /// If the master has ended.
+    pub fn fork_as(&self, settings: Settings) -> Worker {
         self.wait(async {
             // Commands are carried out in order, so the fork gets these settings.
             self.cluster().setup(settings).await?;

@@ -3,11 +3,11 @@
 use nix::libc::EADDRINUSE;
 use serde_json::value::RawValue;
 
-use super::super::line::{self, Act, Carries, Handle, Line, Preload, Reply};
+use super::super::line::{Act, Carries, Handle, Line, Preload, Reply};
 use super::super::query::Asked;
-use super::super::word;
+use super::super::user_line::UserLine;
 use super::{Granted, Handed, Stage, Translator, Wording, shared_data};
-use crate::message::{BoundAddress, QueryId, ServerOutcome, UserMessage};
+use crate::message::{BoundAddress, QueryId, ServerOutcome};
 use crate::{ChannelError, HandoffId, MasterToWorker, ServerId, WorkerToMaster};
 
 impl Translator {
@@ -39,7 +39,7 @@ impl Translator {
             },
             // It was answered when it was heard: a worker waits for ever for this one.
             MasterToWorker::ExitedAfterDisconnectAck => Ok(Wording::Nothing),
-            MasterToWorker::User(message) => self.user(message),
+            MasterToWorker::User(message) => Ok(self.user(UserLine::new(message)?)),
             MasterToWorker::Ping { nonce } => self.ping(*nonce),
         }
     }
@@ -121,13 +121,10 @@ impl Translator {
         self.line(&Handle::stream(Act::new_connection(server, seq)), carries)
     }
 
-    fn user(&mut self, message: &UserMessage) -> Result<Wording, ChannelError> {
-        // Node swallows these as well. Some of them would make the worker crash.
-        if word::is_internal(&message.json)? {
-            return Ok(Wording::Nothing);
-        }
-        let text = line::on_one_line(&message.json);
-        Ok(Wording::Line(self.numbered(text, Carries::Nothing)))
+    pub(in crate::node) fn user(&mut self, line: UserLine) -> Wording {
+        line.into_text().map_or(Wording::Nothing, |text| {
+            Wording::Line(self.numbered(text, Carries::Nothing))
+        })
     }
 
     fn ping(&mut self, nonce: u64) -> Result<Wording, ChannelError> {
