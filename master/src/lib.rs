@@ -24,6 +24,30 @@
 //! # }
 //! ```
 //!
+//! # Node programs
+//!
+//! A program whose name ends in `.js` or the like is run by Node, as it is: to it, this program
+//! is Node's own primary. What it sends with `process.send(…)` arrives here, and what is sent
+//! here is its `process.on('message', …)`; any JSON value both ways.
+//!
+//! ```no_run
+//! use maitred::{Cluster, Event, Settings};
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::setup_primary(Settings::new().exec("app.js").env("PORT", "8080"))?;
+//! let mut events = cluster.events();
+//! let worker = cluster.fork().await?;
+//! worker.send(&json!({ "price": 12.5, "of": ["tea", "cake"] })).await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message { worker, message, .. } = event {
+//!         println!("worker {worker} says {}", message["answer"]);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # How it is built
 //!
 //! Two pure state machines in `maitred-core` decide; the shell here does the I/O. Read
