@@ -1,7 +1,7 @@
 //! The cluster as its owner sees it: Node's `cluster` module, in Rust.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -367,6 +367,10 @@ fn check(settings: &Settings) -> Result<(), ClusterError> {
         let reason = format!("the window is {window}, but must be between 1 and {WINDOW_MAX}");
         return Err(ClusterError::Setting(reason));
     }
+    if settings.instance_var.as_deref().is_some_and(is_no_name) {
+        let reason = "a variable's name has at least one character, and no equals sign".into();
+        return Err(ClusterError::Setting(reason));
+    }
     if settings
         .exec
         .as_ref()
@@ -375,4 +379,9 @@ fn check(settings: &Settings) -> Result<(), ClusterError> {
         return Err(ClusterError::Setting("the program's name is empty".into()));
     }
     Ok(())
+}
+
+fn is_no_name(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0)
 }

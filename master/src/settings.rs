@@ -95,6 +95,9 @@ pub struct Settings {
     /// Whether a worker that has to leave gets the message `"shutdown"`, for programs that end
     /// themselves at that; default: not.
     pub shutdown_with_message: Option<bool>,
+    /// The variable that tells a worker its slot; default `NODE_APP_INSTANCE`, and none for Rust
+    /// workers. `MAITRED_SLOT` always does.
+    pub instance_var: Option<OsString>,
     /// The user that workers run as; default: the master's. Only root can change it.
     pub uid: Option<u32>,
     /// The group that workers run as; default: the master's.
@@ -182,6 +185,13 @@ impl Settings {
     #[must_use]
     pub fn line_max(mut self, bytes: usize) -> Self {
         self.line_max = Some(bytes);
+        self
+    }
+
+    /// Sets which variable tells a worker its slot: 0, 1, …
+    #[must_use]
+    pub fn instance_var(mut self, name: impl Into<OsString>) -> Self {
+        self.instance_var = Some(name.into());
         self
     }
 
@@ -291,6 +301,7 @@ impl Settings {
         lay(&mut self.line_max, newer.line_max);
         lay(&mut self.preload, newer.preload);
         lay(&mut self.shutdown_with_message, newer.shutdown_with_message);
+        lay(&mut self.instance_var, newer.instance_var);
         lay(&mut self.uid, newer.uid);
         lay(&mut self.gid, newer.gid);
         lay(&mut self.cwd, newer.cwd);

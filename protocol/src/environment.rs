@@ -21,7 +21,7 @@ pub const NODE_CHANNEL_FD: &str = "NODE_CHANNEL_FD";
 pub const NODE_SERIALIZATION: &str = "NODE_CHANNEL_SERIALIZATION_MODE";
 /// A Node worker's number; what makes `cluster.isWorker` true (lib/cluster.js).
 pub const NODE_UNIQUE_ID: &str = "NODE_UNIQUE_ID";
-/// A Node worker's slot, by pm2's name for it.
+/// A Node worker's slot, by pm2's name for it, unless another name is wished for.
 pub const NODE_INSTANCE: &str = "NODE_APP_INSTANCE";
 /// The number at which the master places a worker's channel: the first after the standard
 /// three.

@@ -11,6 +11,7 @@ const seen = {
   id: cluster.worker?.id,
   cwd: process.cwd(),
   instance: process.env.NODE_APP_INSTANCE,
+  seat: process.env.SEAT ?? null,
   options: process.env.NODE_OPTIONS ?? null,
   greeting: process.env.GREETING,
   uid: process.getuid(),

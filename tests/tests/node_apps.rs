@@ -125,6 +125,15 @@ fn a_program_sees_what_it_sees_under_bare_node() {
 }
 
 #[test]
+fn a_program_is_told_its_slot_by_the_name_that_it_looks_for() {
+    let launch = Launch::node("surroundings.js", 1).with(["--instance-var", "SEAT"]);
+    let (seen, cluster) = surroundings(launch);
+    assert_eq!(seen["seat"], "0");
+    assert_eq!(seen.get("instance"), None);
+    cluster.stop();
+}
+
+#[test]
 fn workers_run_where_and_as_whom_they_are_told() {
     let place = tempfile::tempdir().unwrap();
     let directory = place.path().to_str().unwrap();

@@ -65,6 +65,11 @@ pub(super) struct LaunchArguments {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
 
+    /// The variable that tells a worker its slot: 0, 1, … [default: NODE_APP_INSTANCE, and none
+    /// for Rust programs]
+    #[arg(long, value_name = "NAME", value_parser = variable_name)]
+    instance_var: Option<String>,
+
     /// The user that workers run as, by name or number
     #[arg(long, value_name = "USER", value_parser = user)]
     uid: Option<u32>,
@@ -124,6 +129,7 @@ impl LaunchArguments {
     pub(super) fn surroundings(&self, mut settings: Settings) -> Result<Settings, Misuse> {
         settings.line_max = Some(usize::try_from(self.message_max).unwrap_or(usize::MAX));
         settings.shutdown_with_message = Some(self.shutdown_with_message);
+        settings.instance_var = self.instance_var.clone().map(Into::into);
         for (name, value) in &self.variables {
             settings = settings.env(name, value);
         }
@@ -207,6 +213,13 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn variable_name(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains('=') {
+        true => Err("give a name such as INSTANCE, without an equals sign".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn user(text: &str) -> Result<u32, String> {
     let named = || Some(User::from_name(text).ok()??.uid.as_raw());
     let number = text.parse().ok();
@@ -241,6 +254,8 @@ mod tests {
         assert_eq!(variable("A=b=c"), pair("A", "b=c"));
         assert_eq!(variable("A="), pair("A", ""));
         assert!(variable("=b").is_err() && variable("A").is_err());
+        assert_eq!(variable_name("SEAT"), Ok("SEAT".to_owned()));
+        assert!(variable_name("").is_err() && variable_name("A=").is_err());
     }
 
     #[test]

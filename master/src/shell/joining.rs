@@ -53,6 +53,7 @@ impl Master {
             preload: self.settings.preload.clone(),
             cwd: self.settings.cwd.clone(),
             env,
+            instance_var: self.settings.instance_var.clone(),
             output: self.settings.output.unwrap_or_default(),
             user: (self.settings.uid, self.settings.gid),
         };

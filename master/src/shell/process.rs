@@ -57,6 +57,8 @@ pub(crate) struct SpawnOrder {
     pub(crate) preload: Option<PathBuf>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// The variable that tells it its slot, if it is not the usual one.
+    pub(crate) instance_var: Option<OsString>,
     pub(crate) output: Output,
     /// The user and the group it runs as, if not the master's.
     pub(crate) user: (Option<u32>, Option<u32>),
@@ -169,6 +171,7 @@ fn command(order: &SpawnOrder, worker_end: Option<OwnedFd>) -> io::Result<Comman
     command
         .args(&order.launch.args)
         .envs(&order.env)
+        .envs(instance(order))
         .envs(identity(order))
         .envs(preload(order))
         .stdin(Stdio::null())
@@ -203,7 +206,7 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
     let (worker, slot) = (order.worker.0.to_string(), order.slot.0.to_string());
     let mut variables = vec![
         (environment::WORKER_ID, worker.clone().into()),
-        (environment::SLOT, slot.clone().into()),
+        (environment::SLOT, slot.into()),
     ];
     match order.launch.dialect {
         Dialect::Native => variables.push((environment::CHANNEL_FD, channel)),
@@ -211,11 +214,21 @@ fn identity(order: &SpawnOrder) -> Vec<(&'static str, OsString)> {
             (environment::NODE_CHANNEL_FD, channel),
             (environment::NODE_UNIQUE_ID, worker.into()),
             (environment::NODE_SERIALIZATION, "json".into()),
-            (environment::NODE_INSTANCE, slot.into()),
         ]),
-        Dialect::None => variables.push((environment::NODE_INSTANCE, slot.into())),
+        Dialect::None => {}
     }
     variables
+}
+
+/// Returns the variable by which a program is used to be told its slot. Only ours by the names
+/// of [`identity`] come after it.
+fn instance(order: &SpawnOrder) -> Option<(OsString, String)> {
+    let usual = match order.launch.dialect {
+        Dialect::Node | Dialect::None => Some(environment::NODE_INSTANCE.into()),
+        Dialect::Native => None,
+    };
+    let name = order.instance_var.clone().or(usual)?;
+    Some((name, order.slot.0.to_string()))
 }
 
 /// Returns the variables by which a Node worker loads the preload.
@@ -247,6 +260,8 @@ fn take_output(child: &mut Child) -> Vec<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
     use crate::settings::Settings;
 
@@ -261,27 +276,57 @@ mod tests {
 
     #[test]
     fn workers_are_not_told_what_was_meant_for_the_master() {
-        let launch = Launch::of(&Settings::new().exec("worker")).unwrap();
-        let order = SpawnOrder {
+        let mut order = order("worker");
+        order.env = [("WATCHDOG_USEC".into(), "1".into())].into();
+        let set = variables(&order);
+        assert_eq!(set["NOTIFY_SOCKET"], None, "it is taken away");
+        assert_eq!(set["LISTEN_FDS"], None);
+        assert_eq!(set["MAITRED_WORKER_ID"].as_deref(), Some("7"));
+        assert_eq!(set["MAITRED_SLOT"].as_deref(), Some("2"));
+        assert_eq!(set["MAITRED_CHANNEL_FD"].as_deref(), Some("3"));
+        assert!(!set.contains_key("NODE_APP_INSTANCE"));
+        // Set on purpose, and so for the worker.
+        assert_eq!(set["WATCHDOG_USEC"].as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_worker_is_told_its_slot_by_the_name_that_was_wished_for() {
+        let usual = variables(&order("app.js"));
+        assert_eq!(usual["NODE_APP_INSTANCE"].as_deref(), Some("2"));
+        for program in ["app.js", "worker"] {
+            let mut order = order(program);
+            order.instance_var = Some("SEAT".into());
+            let set = variables(&order);
+            assert_eq!(set["SEAT"].as_deref(), Some("2"));
+            assert!(!set.contains_key("NODE_APP_INSTANCE"), "{program}");
+            // A name that is ours keeps our meaning.
+            order.instance_var = Some("MAITRED_WORKER_ID".into());
+            let set = variables(&order);
+            assert_eq!(set["MAITRED_WORKER_ID"].as_deref(), Some("7"));
+        }
+    }
+
+    fn order(program: &str) -> SpawnOrder {
+        SpawnOrder {
             worker: WorkerId(7),
             slot: SlotId(2),
-            launch,
+            launch: Launch::of(&Settings::new().exec(program)).unwrap(),
             preload: None,
             cwd: None,
-            env: [("WATCHDOG_USEC".into(), "1".into())].into(),
+            env: BTreeMap::new(),
+            instance_var: None,
             output: Output::Discard,
             user: (None, None),
-        };
-        let (_, worker_end) = dialect::pair(Dialect::Native).unwrap().unzip();
-        let command = command(&order, worker_end).unwrap();
-        let set: BTreeMap<_, _> = command.get_envs().collect();
-        let value = |name: &str| set[OsString::from(name).as_os_str()];
-        assert_eq!(value("NOTIFY_SOCKET"), None, "it is taken away");
-        assert_eq!(value("LISTEN_FDS"), None);
-        assert_eq!(value("MAITRED_WORKER_ID"), Some("7".as_ref()));
-        assert_eq!(value("MAITRED_SLOT"), Some("2".as_ref()));
-        assert_eq!(value("MAITRED_CHANNEL_FD"), Some("3".as_ref()));
-        // Set on purpose, and so for the worker.
-        assert_eq!(value("WATCHDOG_USEC"), Some("1".as_ref()));
+        }
+    }
+
+    /// Returns what a worker's environment gets, and what is taken out of it.
+    fn variables(order: &SpawnOrder) -> BTreeMap<String, Option<String>> {
+        let (_, worker_end) = dialect::pair(order.launch.dialect).unwrap().unzip();
+        let command = command(order, worker_end).unwrap();
+        let text = |text: &OsStr| text.to_str().unwrap().to_owned();
+        let set = command.get_envs();
+        set.map(|(name, value)| (text(name), value.map(text)))
+            .collect()
     }
 }
