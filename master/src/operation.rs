@@ -15,8 +15,8 @@ use crate::shell::command::Command;
 use crate::worker::{Worker, WorkerStatus};
 
 impl Cluster {
-    /// Replaces every worker by a new one, which runs what is on disk now; returns when the
-    /// old ones are gone. There are never fewer workers than before: a new one takes a place
+    /// Replaces every worker, or that of one slot, by a new one, which runs what is on disk now;
+    /// returns when the old ones are gone. There are never fewer workers than before: a new one takes a place
     /// only when it listens, and if one does not come up the old ones stay.
     ///
     /// # Errors

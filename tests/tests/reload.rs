@@ -243,3 +243,21 @@ fn scaling_fails_no_request_on_connections_that_stay() {
 fn scaling_fails_no_request_that_has_its_own_connection() {
     scale_under(&CLOSE);
 }
+
+#[test]
+fn a_reload_of_one_slot_replaces_its_worker_and_no_other() {
+    let cluster = Launch::demo(3).ready();
+    let before = cluster.workers();
+    cluster.obey(&["reload", "1"]);
+    let after = cluster.workers();
+    // Numbers are given in the order of the slots.
+    let second = *before.keys().nth(1).unwrap();
+    assert!(!after.contains_key(&second), "{before:?}, {after:?}");
+    let stayed = before.iter().filter(|(id, pid)| after.get(id) == Some(pid));
+    assert_eq!((stayed.count(), after.len()), (2, 3));
+    let refused = cluster.command(&["reload", "7"]);
+    assert_eq!(refused.code, Some(3), "{}", refused.log.story());
+    let refused = cluster.command(&["stop", "1"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.log.story());
+    cluster.stop();
+}

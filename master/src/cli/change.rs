@@ -16,8 +16,8 @@ use crate::control::refusal::Refusal;
 /// To what something is done.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArguments {
-    /// An app's name or `all`, or for `restart` and `reset` a worker's slot; may be left out if
-    /// there is only one app
+    /// An app's name or `all`, or a worker's slot (but not for `stop`); may be left out if there
+    /// is only one app
     #[arg(value_parser = subject)]
     app: Option<Subject>,
 

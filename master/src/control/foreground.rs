@@ -71,10 +71,6 @@ impl Foreground {
     }
 
     async fn reload(&self, wish: ReloadWish, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        if whom.slot.is_some() {
-            let wrong = "a reload replaces every worker; for one of them use restart";
-            return Err(Refusal::new(Kind::BadRequest, wrong));
-        }
         let report = self.cluster.reload(wish).await.map_err(|error| {
             let kind = match &error {
                 ReloadError::Busy | ReloadError::Stopping => Kind::Busy,
@@ -282,6 +278,7 @@ impl Steward for Foreground {
                 allow_listen_change,
             } => {
                 let wish = ReloadWish {
+                    only: slot(whom),
                     parallel,
                     allow_listen_change,
                 };

@@ -50,7 +50,7 @@ impl Master {
             Some(ReloadError::Ending)
         } else if self.supervisor.is_stopping() {
             Some(ReloadError::Stopping)
-        } else if !self.supervisor.may_reload() {
+        } else if !self.supervisor.may_reload(wish.only) {
             Some(ReloadError::NothingRuns)
         } else {
             None

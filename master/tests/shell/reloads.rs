@@ -9,6 +9,7 @@ use crate::stage::{Stage, impatient, play, settings};
 const ANY_PORT: &str = "tcp 127.0.0.1:0";
 
 const WISH: ReloadWish = ReloadWish {
+    only: None,
     parallel: 1,
     allow_listen_change: false,
 };

@@ -11,6 +11,7 @@ mod operations;
 mod readiness;
 mod reload;
 mod reload_failure;
+mod reload_one;
 mod restart;
 mod shutdown;
 mod start;

@@ -92,8 +92,8 @@ pub enum Fact {
         /// How it ended.
         status: ExitStatus,
     },
-    /// Every worker should be replaced by a new one. Does nothing while a reload runs, or if
-    /// everything ends: `Supervisor::may_reload` tells.
+    /// Every worker, or the one of one slot, should be replaced by a new one. Does nothing while
+    /// a reload runs, or if everything ends: `Supervisor::may_reload` tells.
     ReloadAsked(ReloadWish),
     /// The worker of one slot, or every worker, should drain and be started anew. This is
     /// also how an operator says that a program is mended which was given up or stopped. It

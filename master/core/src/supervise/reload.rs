@@ -1,4 +1,4 @@
-//! Replaces every worker by a new one, without a moment of less capacity.
+//! Replaces every worker, or that of one slot, by a new one, without a moment of less capacity.
 //!
 //! For each slot a successor is started beside its worker. Only when it is ready, and listens
 //! wherever its predecessor did, is it put in that one's place, and only then does the old
@@ -40,9 +40,12 @@ pub(super) struct Reload {
     leaving: BTreeSet<WorkerId>,
 }
 
-/// How to reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How to reload: by default every worker, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadWish {
+    /// Only the worker of this slot. All others stay, of the generation that they are.
+    #[serde(default)]
+    pub only: Option<SlotId>,
     /// How many successors may start at once. 0 is taken as 1.
     pub parallel: u32,
     /// Whether successors may listen elsewhere than their predecessors.
@@ -87,13 +90,13 @@ impl Reload {
 }
 
 impl Supervisor {
-    /// Begins to replace every worker. Does nothing while another reload runs, or an ending.
+    /// Begins to replace every worker, or the one that is meant. Does nothing while another reload runs, or an ending.
     pub(super) fn reload(&mut self, wish: ReloadWish, orders: &mut Vec<Order>) {
-        if !self.may_reload() {
+        if !self.may_reload(wish.only) {
             return;
         }
         self.generation = Generation(self.generation.0 + 1);
-        let to_do: VecDeque<SlotId> = self.wanted_slots().map(|(id, _)| id).collect();
+        let to_do: VecDeque<SlotId> = self.slots_to_reload(wish.only).collect();
         orders.push(Order::Announce(Announcement::ReloadBegun {
             generation: self.generation,
             workers: to_do.len(),
@@ -107,10 +110,16 @@ impl Supervisor {
         });
     }
 
-    /// Tells whether a reload may be asked for now.
+    /// Tells whether a reload may be asked for now, of one slot or of all.
     #[must_use]
-    pub fn may_reload(&self) -> bool {
-        self.phase.is_running() && self.reload.is_none() && self.wanted_slots().next().is_some()
+    pub fn may_reload(&self, only: Option<SlotId>) -> bool {
+        let has_any = self.slots_to_reload(only).next().is_some();
+        self.phase.is_running() && self.reload.is_none() && has_any
+    }
+
+    fn slots_to_reload(&self, only: Option<SlotId>) -> impl Iterator<Item = SlotId> {
+        let slots = self.wanted_slots().map(|(id, _)| id);
+        slots.filter(move |id| only.is_none_or(|only| only == *id))
     }
 
     /// Tells whether a reload runs.

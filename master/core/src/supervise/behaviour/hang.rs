@@ -181,13 +181,7 @@ fn who_hangs_before_it_is_ready_did_not_fail_to_boot() {
 #[test]
 fn a_successor_that_hangs_fails_its_reload() {
     let mut scene = watched(800, 0);
-    scene.tell(
-        10,
-        Fact::ReloadAsked(ReloadWish {
-            parallel: 1,
-            allow_listen_change: false,
-        }),
-    );
+    scene.tell(10, Fact::ReloadAsked(ReloadWish::default()));
     for fact in [spawned(2), Online(W[2])] {
         scene.tell(20, fact);
     }

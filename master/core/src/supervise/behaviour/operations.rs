@@ -206,7 +206,7 @@ fn at_rest_anything_that_wants_workers_wakes() {
     at_rest(1).check(&[(2, ForkAsked, &[spawn(2, 1)])]);
     let wish = crate::supervise::ReloadWish {
         parallel: 2,
-        allow_listen_change: false,
+        ..Default::default()
     };
     let mut scene = at_rest(2);
     let orders = scene.tell(2, Fact::ReloadAsked(wish));

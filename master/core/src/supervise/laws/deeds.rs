@@ -91,6 +91,7 @@ pub(super) fn server(number: u8) -> ServerId {
 
 pub(super) fn wish(number: u8) -> ReloadWish {
     ReloadWish {
+        only: slot(number / 4).filter(|_| number < 80),
         parallel: u32::from(number % 4),
         allow_listen_change: number > 200,
     }

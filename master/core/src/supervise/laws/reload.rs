@@ -1,13 +1,14 @@
 //! Laws of the reload.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::house::{self, Deed, House, SERVERS, any_deeds, any_limits};
-use crate::id::{Generation, ServerId, WorkerId};
-use crate::supervise::{Announcement, Fact, Limits, Order, WorkerState};
+use crate::id::{Generation, ServerId, SlotId, WorkerId};
+use crate::supervise::{Announcement, Fact, Limits, Order, ReloadWish, WorkerState};
 
 /// Limits under which nobody is killed for a silence that these laws do not play.
 fn limits_without_heartbeat() -> impl Strategy<Value = Limits> {
@@ -27,6 +28,20 @@ fn serves(house: &House, worker: WorkerId) -> bool {
 fn capacity(house: &House) -> usize {
     let workers = house.places.keys();
     workers.filter(|worker| serves(house, **worker)).count()
+}
+
+/// Returns who serves, by slot.
+fn serving(house: &House) -> BTreeMap<SlotId, WorkerId> {
+    let slots = house.supervisor.wanted_slots();
+    let held = slots.filter_map(|(id, slot)| Some((id, slot.worker()?)));
+    held.filter(|(_, worker)| serves(house, *worker)).collect()
+}
+
+/// Has everybody started who is ordered, and everybody gone who was told to go.
+fn settle(house: &mut House) {
+    while let Some(fact) = house.start(true).or_else(|| house.leave_as_told(true)) {
+        house.tell(fact);
+    }
 }
 
 /// What workers do, and the kernel, while nobody wishes for anything and none that serves
@@ -196,7 +211,7 @@ proptest! {
         deeds.into_iter().filter(goes_on).for_each(|deed| drop(house.perform(deed)));
         prop_assert!(play_to_the_end(&mut house, &[true]), "one that runs already");
         house.tell(Fact::ScaleAsked(slots));
-        house.tell(Fact::ReloadAsked(house::wish(wish)));
+        house.tell(Fact::ReloadAsked(ReloadWish { only: None, ..house::wish(wish) }));
         prop_assert!(play_to_the_end(&mut house, &[true]));
         let generation = house.supervisor.generation;
         let done = Order::Announce(Announcement::Reloaded { generation });
@@ -207,6 +222,30 @@ proptest! {
             prop_assert!(is_new, "{}: {:?}", id, record);
         }
         prop_assert_eq!(capacity(&house), house.wanted as usize);
+    }
+
+    #[test]
+    fn a_reload_of_one_slot_replaces_its_worker_and_leaves_the_others_alone(
+        limits in limits_without_heartbeat(), deeds in any_deeds(), slot in 0_u32..3, wish: u8,
+    ) {
+        let listen_timeout = limits.listen_timeout.max(Duration::from_secs(1));
+        let mut house = House::new(Limits { listen_timeout, ..limits }, false);
+        let goes_on = |deed: &Deed| !matches!(deed, Deed::Shutdown | Deed::Stop);
+        deeds.into_iter().filter(goes_on).for_each(|deed| drop(house.perform(deed)));
+        prop_assert!(play_to_the_end(&mut house, &[true]), "one that runs already");
+        house.tell(Fact::ScaleAsked(3));
+        let wanted: Vec<SlotId> = house.supervisor.wanted_slots().map(|(id, _)| id).collect();
+        let only = wanted[slot as usize % wanted.len()];
+        settle(&mut house);
+        let before = serving(&house);
+        house.tell(Fact::ReloadAsked(ReloadWish { only: Some(only), ..house::wish(wish) }));
+        prop_assert!(house.supervisor.is_reloading());
+        prop_assert!(play_to_the_end(&mut house, &[true]));
+        let after = serving(&house);
+        prop_assert!(after.contains_key(&only) && after.get(&only) != before.get(&only));
+        for (id, worker) in before.iter().filter(|(id, _)| **id != only) {
+            prop_assert_eq!(after.get(id), Some(worker), "{}", id);
+        }
     }
 
     #[test]
