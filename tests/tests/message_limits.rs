@@ -1,7 +1,5 @@
 //! How long messages to workers may be, and how much of them may wait for one that does not read.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
-
 use maitred::{Dialect, LINE_MAX, MESSAGE_MAX, SendError, Settings, Worker};
 use maitred_tests::harness::{LibraryCluster, processes, wait_until};
 use rustix::process::Signal;
