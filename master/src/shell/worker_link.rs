@@ -267,7 +267,12 @@ impl WorkerLink {
 
     /// Returns how many bytes wait, those included of which a part is in the channel.
     pub(crate) fn backlog_bytes(&self) -> usize {
-        self.outbox.iter().map(|waiting| waiting.frame.len()).sum()
+        let len = |waiting: &Waiting| match waiting {
+            Waiting::Frame(frame, _) => frame.len(),
+            // Not put into words yet, and a few bytes each.
+            Waiting::Handoffs(_) => 0,
+        };
+        self.outbox.iter().map(len).sum()
     }
 
     /// Signals the worker and all it has started. Does nothing once it was reaped.
