@@ -94,6 +94,24 @@ fn handle_acks_name_nothing_and_belong_to_the_oldest() {
 }
 
 #[test]
+fn a_worker_is_told_to_leave_once_and_not_when_it_leaves_by_itself() {
+    let leaves = r#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":5}"#;
+    let mut told = online();
+    say(&mut told, &MasterToWorker::Disconnect);
+    says_nothing(&mut told, &MasterToWorker::Disconnect);
+    let mut by_itself = online();
+    hear(&mut by_itself, leaves);
+    says_nothing(&mut by_itself, &MasterToWorker::Disconnect);
+    // Nor when it said so in the middle of its drain.
+    let mut draining = online();
+    hear(&mut draining, PRELOAD);
+    say(&mut draining, &DRAIN);
+    says_nothing(&mut draining, &MasterToWorker::Disconnect);
+    hear(&mut draining, leaves);
+    assert!(answers(&mut draining, DRAINED).is_empty());
+}
+
+#[test]
 fn a_worker_that_leaves_refuses_because_it_drains() {
     let closed = |node: &mut Translator| {
         hear(node, r#"{"cmd":"NODE_CLUSTER","act":"close","key":"l3"}"#);

@@ -36,6 +36,7 @@ impl Translator {
                 meaning.messages.extend(self.answered(ack, accepted)?);
             }
             Word::ExitedAfterDisconnect(seq) => {
+                self.leaves = true;
                 meaning.messages.push(WorkerToMaster::ExitedAfterDisconnect);
                 meaning.answers.push(self.plain(&Ack::new(seq, self.seq))?);
             }
@@ -203,7 +204,10 @@ impl Translator {
             return Ok(None);
         };
         self.preload = Stage::Drained;
-        disconnect.then(|| self.disconnect()).transpose()
+        if disconnect {
+            return self.disconnect();
+        }
+        Ok(None)
     }
 }
 

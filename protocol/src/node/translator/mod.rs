@@ -59,6 +59,8 @@ pub(super) struct Translator {
     preload: Stage,
     /// The worker was told to close its servers.
     disconnecting: bool,
+    /// The worker has said that it leaves by itself.
+    leaves: bool,
 }
 
 /// A server that the worker may listen on.
@@ -104,9 +106,14 @@ impl Translator {
         self.plain(&reply.answering(asked.seq, data.as_deref()))
     }
 
-    fn disconnect(&mut self) -> Result<Line, ChannelError> {
+    /// Tells the worker to leave, unless it was told or leaves by itself: Node cuts the channel
+    /// each time that it has a reason to, and dies of cutting it twice.
+    fn disconnect(&mut self) -> Result<Option<Line>, ChannelError> {
+        let is_news = !self.disconnecting && !self.leaves;
         self.disconnecting = true;
-        self.plain(&Act::disconnect(self.seq))
+        is_news
+            .then(|| self.plain(&Act::disconnect(self.seq)))
+            .transpose()
     }
 
     fn plain<T: Serialize>(&mut self, word: &T) -> Result<Line, ChannelError> {

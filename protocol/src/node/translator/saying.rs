@@ -34,7 +34,8 @@ impl Translator {
                     Ok(Wording::Nothing)
                 }
                 Stage::Absent | Stage::Loaded | Stage::Drained => {
-                    self.disconnect().map(Wording::Line)
+                    let line = self.disconnect()?;
+                    Ok(line.map_or(Wording::Nothing, Wording::Line))
                 }
             },
             // It was answered when it was heard: a worker waits for ever for this one.
