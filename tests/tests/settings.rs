@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
 use maitred::{Output, Settings, Worker};
-use maitred_tests::harness::{LibraryCluster, program};
+use maitred_tests::harness::{Kind, LibraryCluster};
 use serde_json::{Value, json};
 
-/// A variable that every test has.
-const PATH: &str = "PATH";
+/// A variable that every test has, since cargo needs it, and that no worker needs.
+const HOME: &str = "HOME";
 
 /// Starts a worker with the settings as they are.
 fn fork(cluster: &LibraryCluster, env: &[(&str, &str)]) -> Worker {
@@ -25,50 +25,55 @@ fn tell(cluster: &LibraryCluster, worker: &Worker, variable: &str) -> Value {
 
 #[test]
 fn workers_start_where_and_with_what_they_are_told() {
-    let cluster = LibraryCluster::with(|home| {
-        Settings::new()
-            .exec(program("test_worker"))
-            .args(["tcp:127.0.0.1:0", "with spaces and \"quotes\""])
-            .cwd(home.path())
-            .env("TEST_SETTING", "ä=1")
-            .output(Output::Discard)
-    });
-    let told = tell(&cluster, &fork(&cluster, &[]), "TEST_SETTING");
-    let expected = json!({
-        "args": ["tcp:127.0.0.1:0", "with spaces and \"quotes\""],
-        "cwd": cluster.home().path().canonicalize().unwrap(),
-        "variable": "ä=1",
-    });
-    assert_eq!(told, expected);
-    cluster.stop();
+    for kind in Kind::BOTH {
+        let cluster = LibraryCluster::of(kind, |home| {
+            Settings::new()
+                .exec(kind.program())
+                .args(["tcp:127.0.0.1:0", "with spaces and \"quotes\""])
+                .cwd(home.path())
+                .env("TEST_SETTING", "ä=1")
+                .output(Output::Discard)
+        });
+        let told = tell(&cluster, &fork(&cluster, &[]), "TEST_SETTING");
+        let expected = json!({
+            "args": ["tcp:127.0.0.1:0", "with spaces and \"quotes\""],
+            "cwd": cluster.home().path().canonicalize().unwrap(),
+            "variable": "ä=1",
+        });
+        assert_eq!(told, expected);
+        cluster.stop();
+    }
 }
 
 #[test]
 fn the_forks_variables_count_more_than_the_settings_and_those_more_than_the_masters() {
-    let cluster = LibraryCluster::with(|_| Settings::new().exec(program("test_worker")));
-    let own = std::env::var(PATH).unwrap();
-    let worker = fork(&cluster, &[]);
-    assert_eq!(tell(&cluster, &worker, PATH)["variable"], own);
-    setup(&cluster, Settings::new().env(PATH, "/of/the/settings"));
-    let worker = fork(&cluster, &[]);
-    assert_eq!(
-        tell(&cluster, &worker, PATH)["variable"],
-        "/of/the/settings"
-    );
-    let worker = fork(&cluster, &[(PATH, "/of/the/fork")]);
-    assert_eq!(tell(&cluster, &worker, PATH)["variable"], "/of/the/fork");
-    // For that one worker only.
-    let worker = fork(&cluster, &[]);
-    assert_eq!(
-        tell(&cluster, &worker, PATH)["variable"],
-        "/of/the/settings"
-    );
-    cluster.stop();
+    for kind in Kind::BOTH {
+        let settings = Settings::new().exec(kind.program());
+        let cluster = LibraryCluster::of(kind, |_| settings);
+        let own = std::env::var(HOME).unwrap();
+        let worker = fork(&cluster, &[]);
+        assert_eq!(tell(&cluster, &worker, HOME)["variable"], own);
+        setup(&cluster, Settings::new().env(HOME, "/of/the/settings"));
+        let worker = fork(&cluster, &[]);
+        assert_eq!(
+            tell(&cluster, &worker, HOME)["variable"],
+            "/of/the/settings"
+        );
+        let worker = fork(&cluster, &[(HOME, "/of/the/fork")]);
+        assert_eq!(tell(&cluster, &worker, HOME)["variable"], "/of/the/fork");
+        // For that one worker only.
+        let worker = fork(&cluster, &[]);
+        assert_eq!(
+            tell(&cluster, &worker, HOME)["variable"],
+            "/of/the/settings"
+        );
+        cluster.stop();
+    }
 }
 
 #[test]
 fn each_setup_adds_to_those_before_it_and_is_told() {
-    let cluster = LibraryCluster::with(|_| Settings::new().exec(program("test_worker")));
+    let cluster = LibraryCluster::with(|_| Settings::new().exec(Kind::Rust.program()));
     let early = fork(&cluster, &[]);
     // One after the other, with nobody waiting between them.
     setup(&cluster, Settings::new().args(["udp:127.0.0.1:0"]));

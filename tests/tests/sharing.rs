@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use maitred::{MESSAGE_MAX, PolicyName, Settings, Worker, WorkerId};
 use maitred_tests::harness::client::{self, Answer, Client, per_worker};
-use maitred_tests::harness::{DEADLINE, LibraryCluster, address, text};
+use maitred_tests::harness::{DEADLINE, Kind, LibraryCluster, address, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -21,12 +21,10 @@ const EINVAL: i32 = 22;
 
 const ANY_PORT: &str = "tcp:127.0.0.1:0";
 
-/// Plays a scene with each policy, in a cluster of its own.
+/// Plays a scene with each policy, and test workers of each kind.
 fn with_each_policy(scene: impl Fn(&LibraryCluster)) {
     for policy in [PolicyName::Rr, PolicyName::Shared] {
-        let cluster = LibraryCluster::with(|_| Settings::new().policy(policy));
-        scene(&cluster);
-        cluster.stop();
+        LibraryCluster::with_each_kind(|| Settings::new().policy(policy), &scene);
     }
 }
 
@@ -121,46 +119,46 @@ fn an_ipv6_only_server_leaves_the_ipv4_port_free() {
 
 #[test]
 fn an_ipv6_only_udp_socket_leaves_the_ipv4_port_free() {
-    let cluster = LibraryCluster::start();
-    let workers = cluster.fork_wishing(2, &["udp+ipv6-only:[::]:0", "udp:[::]:0"]);
-    assert_eq!(workers[0].1, workers[1].1);
-    let [only, both] = [0, 1].map(|wish: usize| address(&workers[0].1[wish]).port());
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, only)).expect("IPv4 is free");
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, both)).expect_err("IPv4 is taken");
-    for server in [
-        SocketAddr::from((Ipv6Addr::LOCALHOST, only)),
-        SocketAddr::from((Ipv6Addr::LOCALHOST, both)),
-        SocketAddr::from((Ipv4Addr::LOCALHOST, both)),
-    ] {
-        let client = match server {
-            SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
-            SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap(),
-        };
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        client.send_to(b"hello", server).unwrap();
-        let mut datagram = [0; 64];
-        let len = client.recv(&mut datagram).unwrap();
-        assert!(datagram[..len].starts_with(b"hello "), "at {server}");
-    }
-    cluster.stop();
+    LibraryCluster::with_each_kind(Settings::new, |cluster| {
+        let workers = cluster.fork_wishing(2, &["udp+ipv6-only:[::]:0", "udp:[::]:0"]);
+        assert_eq!(workers[0].1, workers[1].1);
+        let [only, both] = [0, 1].map(|wish: usize| address(&workers[0].1[wish]).port());
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, only)).expect("IPv4 is free");
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, both)).expect_err("IPv4 is taken");
+        for server in [
+            SocketAddr::from((Ipv6Addr::LOCALHOST, only)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, both)),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, both)),
+        ] {
+            let client = match server {
+                SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+                SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap(),
+            };
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client.send_to(b"hello", server).unwrap();
+            let mut datagram = [0; 64];
+            let len = client.recv(&mut datagram).unwrap();
+            assert!(datagram[..len].starts_with(b"hello "), "at {server}");
+        }
+    });
 }
 
 #[test]
 fn a_port_alone_means_every_address_and_its_number_is_told() {
-    let cluster = LibraryCluster::start();
-    let workers = cluster.fork_wishing(2, &["any:0"]);
-    let server = address(&workers[0].1[0]);
-    assert!(
-        server.ip().is_unspecified() && server.port() != 0,
-        "{server}"
-    );
-    for listening in cluster.log().wait_count("listening", 2) {
-        assert_eq!(text(&listening, "address"), server.to_string());
-    }
-    let ask = || client::get((Ipv4Addr::LOCALHOST, server.port()).into(), "/").unwrap();
-    let answers = [ask(), ask()];
-    assert_eq!(per_worker(&answers).len(), 2);
-    cluster.stop();
+    LibraryCluster::with_each_kind(Settings::new, |cluster| {
+        let workers = cluster.fork_wishing(2, &["any:0"]);
+        let server = address(&workers[0].1[0]);
+        assert!(
+            server.ip().is_unspecified() && server.port() != 0,
+            "{server}"
+        );
+        for listening in cluster.log().wait_count("listening", 2) {
+            assert_eq!(text(&listening, "address"), server.to_string());
+        }
+        let ask = || client::get((Ipv4Addr::LOCALHOST, server.port()).into(), "/").unwrap();
+        let answers = [ask(), ask()];
+        assert_eq!(per_worker(&answers).len(), 2);
+    });
 }
 
 #[test]
@@ -189,31 +187,33 @@ fn the_backlog_is_as_long_as_the_worker_wants() {
     const BACKLOG: usize = 8;
     /// Long for a handshake in one machine; with a full backlog it is never done.
     const PATIENCE: Duration = Duration::from_secs(1);
-    let cluster = LibraryCluster::start();
-    let wish = format!("tcp+backlog={BACKLOG}:127.0.0.1:0");
-    let workers = cluster.fork_wishing(1, &[&wish]);
-    let (worker, outcomes) = &workers[0];
-    // The listener outlives its only worker, and nobody takes anything from it.
-    cluster.wait(worker.kill(Signal::KILL.as_raw()));
-    cluster.exit(worker);
-    let mut waiting = Vec::new();
-    while waiting.len() < 2 * BACKLOG
-        && let Ok(client) = TcpStream::connect_timeout(&address(&outcomes[0]), PATIENCE)
-    {
-        waiting.push(client);
-    }
-    // Linux keeps one more than it is told; and another may pass while an ack is on its way.
-    let kept = waiting.len();
-    assert!((BACKLOG..=BACKLOG + 2).contains(&kept), "{kept} wait");
-    drop(waiting);
-    cluster.stop();
+    LibraryCluster::with_each_kind(Settings::new, |cluster| {
+        let wish = format!("tcp+backlog={BACKLOG}:127.0.0.1:0");
+        let workers = cluster.fork_wishing(1, &[&wish]);
+        let (worker, outcomes) = &workers[0];
+        // The listener outlives its only worker, and nobody takes anything from it.
+        cluster.wait(worker.kill(Signal::KILL.as_raw()));
+        cluster.exit(worker);
+        let mut waiting = Vec::new();
+        while waiting.len() < 2 * BACKLOG
+            && let Ok(client) = TcpStream::connect_timeout(&address(&outcomes[0]), PATIENCE)
+        {
+            waiting.push(client);
+        }
+        // Linux keeps one more than it is told; and another may pass while an ack is on its way.
+        let kept = waiting.len();
+        assert!((BACKLOG..=BACKLOG + 2).contains(&kept), "{kept} wait");
+        drop(waiting);
+    });
 }
 
 #[test]
 fn a_socket_that_the_master_inherited_is_shared_by_its_number() {
-    for policy in [PolicyName::Rr, PolicyName::Shared] {
+    let policies = [PolicyName::Rr, PolicyName::Shared];
+    let each = policies.map(|policy| Kind::BOTH.map(|kind| (policy, kind)));
+    for (policy, kind) in each.into_iter().flatten() {
         let mut sockets = Vec::new();
-        let cluster = LibraryCluster::with(|_| {
+        let cluster = LibraryCluster::of(kind, |_| {
             sockets.extend([(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
             let allowed = [sockets[0].as_raw_fd()];
             Settings::new().policy(policy).inherited(allowed)
@@ -235,23 +235,23 @@ fn a_socket_that_the_master_inherited_is_shared_by_its_number() {
 
 #[test]
 fn a_unix_socket_may_be_opened_to_everyone() {
-    let cluster = LibraryCluster::start();
-    let path = cluster.home().join("a.sock");
-    for (options, bits) in [
-        ("+readable-all+writable-all", 0o666),
-        ("+readable-all", 0o444),
-        ("+writable-all", 0o222),
-    ] {
-        let wish = format!("unix{options}:{}", path.display());
-        let workers = cluster.fork_wishing(1, &[&wish]);
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & bits, bits, "{options} led to {mode:o}");
-        cluster.wait(workers[0].0.disconnect());
-        cluster.exit(&workers[0].0);
-        cluster.wait(cluster.cluster().disconnect()).unwrap();
-        assert!(!path.exists());
-    }
-    cluster.stop();
+    LibraryCluster::with_each_kind(Settings::new, |cluster| {
+        let path = cluster.home().join("a.sock");
+        for (options, bits) in [
+            ("+readable-all+writable-all", 0o666),
+            ("+readable-all", 0o444),
+            ("+writable-all", 0o222),
+        ] {
+            let wish = format!("unix{options}:{}", path.display());
+            let workers = cluster.fork_wishing(1, &[&wish]);
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & bits, bits, "{options} led to {mode:o}");
+            cluster.wait(workers[0].0.disconnect());
+            cluster.exit(&workers[0].0);
+            cluster.wait(cluster.cluster().disconnect()).unwrap();
+            assert!(!path.exists());
+        }
+    });
 }
 
 #[test]
@@ -273,25 +273,25 @@ fn the_first_workers_data_is_given_to_all() {
 #[test]
 fn the_longest_messages_and_connections_do_not_disturb_each_other() {
     const TURNS: usize = 20;
-    let cluster = LibraryCluster::start();
-    let workers = cluster.fork_wishing(2, &[ANY_PORT]);
-    let server = address(&workers[0].1[0]);
-    // Two bytes are its quotes; the echo must fit, too.
-    let longest = "x".repeat(MESSAGE_MAX - 2 - "{\"echo\":}".len());
-    let mut answers = Vec::new();
-    for _ in 0..TURNS {
-        for (worker, _) in &workers {
-            cluster.wait(worker.send(&longest)).unwrap();
+    LibraryCluster::with_each_kind(Settings::new, |cluster| {
+        let workers = cluster.fork_wishing(2, &[ANY_PORT]);
+        let server = address(&workers[0].1[0]);
+        // Two bytes are its quotes; the echo must fit, too.
+        let longest = "x".repeat(MESSAGE_MAX - 2 - "{\"echo\":}".len());
+        let mut answers = Vec::new();
+        for _ in 0..TURNS {
+            for (worker, _) in &workers {
+                cluster.wait(worker.send(&longest)).unwrap();
+            }
+            answers.push(client::get(server, "/").unwrap());
         }
-        answers.push(client::get(server, "/").unwrap());
-    }
-    let counts = per_worker(&answers).into_values().collect::<Vec<_>>();
-    assert_eq!(counts, [TURNS / 2, TURNS / 2]);
-    // Besides the echoes there are the outcomes of two workers.
-    let messages = cluster.log().wait_count("message", 2 + 2 * TURNS);
-    let echoes = messages
-        .iter()
-        .filter(|event| event["message"]["echo"] == longest);
-    assert_eq!(echoes.count(), 2 * TURNS);
-    cluster.stop();
+        let counts = per_worker(&answers).into_values().collect::<Vec<_>>();
+        assert_eq!(counts, [TURNS / 2, TURNS / 2]);
+        // Besides the echoes there are the outcomes of two workers.
+        let messages = cluster.log().wait_count("message", 2 + 2 * TURNS);
+        let echoes = messages
+            .iter()
+            .filter(|event| event["message"]["echo"] == longest);
+        assert_eq!(echoes.count(), 2 * TURNS);
+    });
 }

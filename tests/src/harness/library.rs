@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,12 +17,47 @@ use super::{Home, Log, node_program, processes, program, text, wait_until};
 /// One at a time: descriptors are counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// The two languages that test workers are written in; each has one that obeys the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With our own library.
+    Rust,
+    /// With nothing but Node, and the preload that every Node worker of `maitred run` has.
+    Node,
+}
+
+impl Kind {
+    /// Both, for tests that are about either.
+    pub const BOTH: [Self; 2] = [Self::Rust, Self::Node];
+
+    fn test_worker(self) -> &'static str {
+        match self {
+            Self::Rust => "test_worker",
+            Self::Node => "test_worker.js",
+        }
+    }
+
+    /// Returns the path of the test worker of this kind.
+    ///
+    /// # Panics
+    ///
+    /// If it was not built, or the packages of Node programs are missing.
+    #[must_use]
+    pub fn program(self) -> PathBuf {
+        match self {
+            Self::Rust => program(self.test_worker()),
+            Self::Node => node_program(self.test_worker()),
+        }
+    }
+}
+
 /// A cluster in this process.
 ///
 /// Only one exists at a time, and others wait for it. So a test that counts descriptors must
 /// have one before it opens any, and all tests of a file that does must have one.
 #[derive(Debug)]
 pub struct LibraryCluster {
+    kind: Kind,
     cluster: Option<Cluster>,
     runtime: Option<Runtime>,
     log: Log,
@@ -49,6 +85,15 @@ impl LibraryCluster {
     ///
     /// If it cannot be started.
     pub fn with(settings: impl FnOnce(&Home) -> Settings) -> Self {
+        Self::of(Kind::Rust, settings)
+    }
+
+    /// As [`with`](Self::with), for test workers of that kind.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn of(kind: Kind, settings: impl FnOnce(&Home) -> Settings) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // The runtime's first start in a process opens descriptors for good.
         drop(runtime());
@@ -56,11 +101,15 @@ impl LibraryCluster {
         let home = Home::new();
         let (runtime, log) = (runtime(), Log::new(1));
         let (name, value) = home.mark();
-        let settings = settings(&home).env(name, value).record_connections();
+        let mut settings = settings(&home).env(name, value).record_connections();
+        if kind == Kind::Node {
+            settings = settings.preload(home.path());
+        }
         let cluster = Cluster::setup_primary(settings).expect("these settings are good");
         let record = cluster.connection_record();
         let writer = runtime.spawn(write_down(cluster.events(), log.clone()));
         Self {
+            kind,
             cluster: Some(cluster),
             runtime: Some(runtime),
             log,
@@ -70,6 +119,34 @@ impl LibraryCluster {
             descriptors,
             _alone: alone,
         }
+    }
+
+    /// Plays a scene with test workers of each kind, in a cluster of its own.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster cannot be started, or leaves something behind.
+    pub fn with_each_kind(settings: impl Fn() -> Settings, scene: impl Fn(&Self)) {
+        for kind in Kind::BOTH {
+            let cluster = Self::of(kind, |_| settings());
+            scene(&cluster);
+            cluster.stop();
+        }
+    }
+
+    /// Returns the kind of its test workers.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Starts one test worker of the cluster's kind.
+    ///
+    /// # Panics
+    ///
+    /// If the master has ended.
+    pub fn fork_test_worker(&self, wishes: &[&str]) -> Worker {
+        self.fork(self.kind.test_worker(), wishes)
     }
 
     /// Returns the cluster itself.
@@ -104,16 +181,19 @@ impl LibraryCluster {
         &self.home
     }
 
-    /// Starts one worker: this program of ours with these arguments.
+    /// Starts one worker: this program of ours, or of the tests' Node programs if it ends in
+    /// `.js`, with these arguments.
     ///
     /// # Panics
     ///
     /// If the master has ended.
     pub fn fork(&self, name: &str, arguments: &[&str]) -> Worker {
+        let is_node = Path::new(name).extension().is_some_and(|end| end == "js");
+        let program = if is_node { node_program } else { program };
         self.fork_as(Settings::new().exec(program(name)).args(arguments))
     }
 
-    /// Starts one worker: this Node program of the tests.
+    /// Starts one worker: this Node program of the tests, on a port of its own.
     ///
     /// # Panics
     ///
@@ -159,9 +239,7 @@ impl LibraryCluster {
     ///
     /// If a worker does not say.
     pub fn fork_wishing(&self, count: usize, wishes: &[&str]) -> Vec<(Worker, Vec<Value>)> {
-        let workers: Vec<Worker> = (0..count)
-            .map(|_| self.fork("test_worker", wishes))
-            .collect();
+        let workers: Vec<Worker> = (0..count).map(|_| self.fork_test_worker(wishes)).collect();
         let outcomes = |worker: Worker| {
             let message = self.message(&worker, |message| message.get("outcomes").is_some());
             let outcomes = message["outcomes"].as_array().cloned();

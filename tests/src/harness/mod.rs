@@ -31,7 +31,7 @@ pub use bench::{Bench, Record};
 pub use cluster::{Finished, Launch, TestCluster};
 pub use home::Home;
 pub use length::{Progress, is_long, short_or_long, tell};
-pub use library::LibraryCluster;
+pub use library::{Kind, LibraryCluster};
 pub use load::Load;
 pub use log::{Log, address, number, text, worker};
 pub use programs::{Changing, node_program, program};
