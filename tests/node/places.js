@@ -1,13 +1,24 @@
 // What the test worker may be told to listen on, and how it serves there.
 //
-// A wish is a kind, its options, and an address: `tcp+max=9:127.0.0.1:0`. The kinds are `tcp`,
-// `any` (a port alone), `unix`, `udp` and `inherited` (a TCP socket's number in the master). The
-// options are those of the Rust worker, and `reuse-port` and `drop`, which newer Node knows.
+// A wish is a kind, its options, and an address: `tcp+max=9:127.0.0.1:0`. Of the kinds, `tcp`,
+// `any` (a port alone), `unix`, `udp` and `inherited` (a TCP socket's number in the master) are
+// those of the Rust worker; so are the options, but for `reuse-port` and `drop`, which newer Node
+// knows. Only Node has these:
+//
+// | kind | what it is |
+// |---|---|
+// | `handle` | listens on what another server of its own has opened |
+// | `echo` | speaks no HTTP, and sends back what it gets |
+// | `gift` | sends its connections to the master, twice |
+// | `pass-on` | sends them to a child of its own, which answers |
 'use strict';
 const cluster = require('node:cluster');
+const { fork } = require('node:child_process');
 const dgram = require('node:dgram');
 const { once } = require('node:events');
 const { createServer } = require('node:http');
+const net = require('node:net');
+const { join } = require('node:path');
 
 const id = String(cluster.worker.id);
 
@@ -46,12 +57,33 @@ function where({ kind, options, address }) {
   return { ...where, ...ipAddress(address) };
 }
 
-async function openServer(wish) {
-  const { kind, options, address } = wish;
-  const server = createServer((request, response) => {
+function makeServer(kind) {
+  if (kind === 'echo') return net.createServer((socket) => socket.pipe(socket));
+  if (kind === 'gift') {
+    return net.createServer({ pauseOnConnect: true }, (socket) => {
+      process.send('once', socket);
+      process.send('twice', socket);
+    });
+  }
+  if (kind === 'pass-on') {
+    const child = fork(join(__dirname, 'child.js'));
+    return net.createServer({ pauseOnConnect: true }, (socket) => child.send('yours', socket));
+  }
+  return createServer((request, response) => {
     response.setHeader('x-worker-id', id);
     response.end('here\n');
   });
+}
+
+async function ownServer(wish) {
+  const server = net.createServer().listen({ ...where(wish), exclusive: true });
+  await once(server, 'listening');
+  return server;
+}
+
+async function openServer(wish) {
+  const { kind, options, address } = wish;
+  const server = makeServer(kind);
   if (options.has('max')) server.maxConnections = Number(options.get('max'));
   if (options.has('drop')) server.dropMaxConnection = true;
   let data;
@@ -60,11 +92,11 @@ async function openServer(wish) {
   server._setServerData = (shared) => {
     data = shared ?? undefined;
   };
-  server.listen(where(wish));
+  server.listen(kind === 'handle' ? await ownServer(wish) : where(wish));
   await once(server, 'listening');
   const found = kind === 'unix' ? address : written(server.address());
   const end = async () => {
-    server.closeAllConnections();
+    server.closeAllConnections?.();
     server.close();
     await once(server, 'close');
   };
