@@ -97,10 +97,12 @@ fn an_idle_connection_does_not_hold_up_the_end() {
 
 #[test]
 fn workers_end_by_themselves_when_the_master_is_killed() {
-    let cluster = TestCluster::demo(4);
-    cluster.signal(Signal::KILL);
-    // That nothing is left is asserted there.
-    assert_eq!(cluster.finish().code, None);
+    for launch in [Launch::demo(4), Launch::node("plain.js", 4)] {
+        let cluster = launch.ready();
+        cluster.signal(Signal::KILL);
+        // That nothing is left is asserted there.
+        assert_eq!(cluster.finish().code, None);
+    }
 }
 
 #[test]

@@ -4,9 +4,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use maitred_tests::harness::client::get;
-use maitred_tests::harness::{Home, Launch, processes, program, wait_for, wait_until};
+use maitred_tests::harness::{
+    Home, Kind, Launch, node_program, processes, program, wait_for, wait_until,
+};
 use rustix::process::{Signal, geteuid};
 
 /// A port below those that everyone may bind, by the kernel's default.
@@ -44,16 +47,24 @@ fn as_first_process() -> Vec<&'static str> {
 }
 
 /// Copies a program to where every user may run it.
-fn public(home: &Home, name: &str) -> String {
-    let copy = home.join(name);
-    fs::copy(program(name), &copy).unwrap();
+fn public(home: &Home, program: &Path) -> String {
+    let copy = home.join(program.file_name().unwrap());
+    fs::copy(program, &copy).unwrap();
     copy.to_str().unwrap().to_owned()
+}
+
+/// Copies the test worker of each kind, with all that it consists of.
+fn public_workers(home: &Home) -> [String; 2] {
+    for part in ["feats.js", "places.js"] {
+        public(home, &node_program(part));
+    }
+    Kind::BOTH.map(|kind| public(home, &kind.program()))
 }
 
 #[test]
 fn a_port_that_an_ordinary_user_may_not_have_is_refused() {
     let home = Home::new();
-    let maitred = public(&home, "maitred");
+    let maitred = public(&home, &program("maitred"));
     let words = [
         as_ordinary_user(),
         &[&maitred, "run", "--listen", PRIVILEGED],
@@ -69,21 +80,23 @@ fn a_port_that_an_ordinary_user_may_not_have_is_refused() {
     );
 }
 
-/// Starts one worker as an ordinary user, with a wish that is refused and one that is not, and
-/// asserts that it is told why.
+/// Starts one worker of each kind as an ordinary user, with a wish that is refused and one that
+/// is not, and asserts that it is told why.
 fn assert_eacces(home: &Home, policy: &str, wish: &str) {
-    let (maitred, worker) = (public(home, "maitred"), public(home, "test_worker"));
+    let maitred = public(home, &program("maitred"));
     let run = format!("run --events json -i 1 --policy {policy}");
-    let mut words = as_ordinary_user().to_vec();
-    words.push(&maitred);
-    words.extend(run.split(' '));
-    words.extend([&worker, "--", wish, "tcp:0.0.0.0:0"]);
-    let cluster = Launch::other(words).ready();
-    let failed = cluster.log().wait("listen_failed", |_| true);
-    assert_eq!(failed["errno"], EACCES);
-    let told = cluster.log().wait("message", |_| true);
-    assert_eq!(told["message"]["outcomes"][0]["errno"], EACCES);
-    cluster.stop();
+    for worker in public_workers(home) {
+        let mut words = as_ordinary_user().to_vec();
+        words.push(&maitred);
+        words.extend(run.split(' '));
+        words.extend([&worker, "--", wish, "tcp:0.0.0.0:0"]);
+        let cluster = Launch::other(words).ready();
+        let failed = cluster.log().wait("listen_failed", |_| true);
+        assert_eq!(failed["errno"], EACCES);
+        let told = cluster.log().wait("message", |_| true);
+        assert_eq!(told["message"]["outcomes"][0]["errno"], EACCES);
+        cluster.stop();
+    }
 }
 
 #[test]
@@ -107,20 +120,15 @@ fn a_worker_that_asks_for_a_path_where_it_may_not_write_is_told_eacces() {
 fn two_clusters_cannot_have_the_same_port() {
     let first = Launch::demo(1).ready();
     let wish = format!("tcp:{}", first.address());
-    let worker = program("test_worker");
-    let run = [
-        "-i",
-        "1",
-        worker.to_str().unwrap(),
-        "--",
-        &wish,
-        "tcp:127.0.0.1:0",
-    ];
-    let second = Launch::run(run).ready();
-    let told = second.log().wait("message", |_| true);
-    assert_eq!(told["message"]["outcomes"][0]["errno"], EADDRINUSE);
-    get(first.address(), "/").unwrap();
-    second.stop();
+    for worker in Kind::BOTH.map(Kind::program) {
+        let run = ["-i".as_ref(), "1".as_ref(), worker.as_os_str()];
+        let second = Launch::run(run).with(["--", &wish, "tcp:127.0.0.1:0"]);
+        let second = second.ready();
+        let told = second.log().wait("message", |_| true);
+        assert_eq!(told["message"]["outcomes"][0]["errno"], EADDRINUSE);
+        get(first.address(), "/").unwrap();
+        second.stop();
+    }
     get(first.address(), "/").unwrap();
     first.stop();
 }
