@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use maitred::{Moment, WorkerId};
 use maitred_tests::harness::client::get;
 use maitred_tests::harness::{
-    Beat, Bench, Changing, Finished, Launch, Log, Progress, Record, TestCluster, is_long, number,
-    processes, short_or_long, tell, wait_for, wait_until, worker,
+    Beat, Bench, Changing, Finished, Launch, Log, Progress, TestCluster, is_long, number,
+    processes, short_or_long, tell, torment, wait_for, wait_until, worker,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -37,38 +37,6 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Once is enough to see that something is wrong, and not that it is right.
 fn runs() -> usize {
     short_or_long(1, 3)
-}
-
-/// Sends a signal to one worker after the other, wherever it is in its life, until the load
-/// ends; returns who had it when.
-fn torment(
-    cluster: &TestCluster,
-    mut load: Bench,
-    fault: Signal,
-    every: Duration,
-) -> (Record, Vec<(WorkerId, Moment)>) {
-    let (mut beat, mut victims) = (Beat::every(every), Vec::new());
-    let a_minute = Duration::from_secs(60).as_millis() / every.as_millis();
-    let mut progress = Progress::of("faults under load", usize::try_from(a_minute).unwrap());
-    loop {
-        beat.wait();
-        if !load.is_running() {
-            break;
-        }
-        let workers = cluster.workers();
-        // Every slot comes by turns; which request it hits is chance enough.
-        let place = victims.len() % workers.len().max(1);
-        let Some((&worker, &pid)) = workers.iter().nth(place) else {
-            continue;
-        };
-        // It may have died just now of the last fault.
-        if processes::state(pid).is_some_and(|state| state != 'Z') {
-            processes::signal(pid, fault);
-            victims.push((worker, Moment::now()));
-            progress.step();
-        }
-    }
-    (load.finish(), victims)
 }
 
 /// Returns how long it took from the death of each worker that had listened until there was

@@ -1,9 +1,8 @@
-//! Node workers that die, stop, spin, refuse and run out of descriptors: no connection is lost
-//! that none of them had acked.
+//! Node workers that stop, spin, compute, refuse, leave and never come up, one fault at a time.
+//! `node_loss.rs` has those under load.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -11,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use maitred::WorkerId;
 use maitred_tests::harness::client::{Client, get};
-use maitred_tests::harness::{
-    Beat, DEADLINE, Launch, TestCluster, processes, wait_for, wait_until, worker,
-};
+use maitred_tests::harness::{Beat, DEADLINE, Launch, TestCluster, processes, wait_until, worker};
 use rustix::process::Signal;
 
 fn is_long() -> bool {
@@ -22,38 +19,6 @@ fn is_long() -> bool {
 
 fn pid_of(cluster: &TestCluster, id: WorkerId) -> u32 {
     cluster.workers()[&id]
-}
-
-#[test]
-fn killing_node_workers_loses_no_connection_that_none_of_them_had_acked() {
-    // Node takes some tens of milliseconds to come up, and under a whole suite of tests a second.
-    let (duration, every, connections_min) = if is_long() {
-        ("20s", Duration::from_millis(200), 20_000)
-    } else {
-        ("5s", Duration::from_secs(1), 100)
-    };
-    let cluster = Launch::node("plain.js", 2).recorded().ready();
-    let mut load = cluster.bench("/", &["-c", "64", "--close", "-d", duration]);
-    let (mut beat, mut kills) = (Beat::every(every), 0);
-    loop {
-        beat.wait();
-        if !load.is_running() {
-            break;
-        }
-        let victim = cluster.workers().values().nth(kills % 2).copied();
-        // It may have died just now of the last one.
-        let is_alive = |pid: &u32| processes::state(*pid).is_some_and(|state| state != 'Z');
-        if let Some(pid) = victim.filter(is_alive) {
-            processes::signal(pid, Signal::KILL);
-            kills += 1;
-        }
-    }
-    let record = load.finish();
-    cluster.wait_for_workers(2);
-    let master = cluster.end();
-    let found = record.assert_nothing_lost(&master, connections_min);
-    assert_eq!(record.figures["totals"]["timeout"], 0, "{found:#}");
-    assert!(kills > 2);
 }
 
 #[test]
@@ -189,33 +154,6 @@ fn a_connection_that_every_node_worker_refuses_costs_the_master_next_to_nothing(
 }
 
 #[test]
-fn a_node_worker_without_descriptors_rests_and_comes_back() {
-    let cluster = Launch::node("hungry.js", 2)
-        .with(["--env", "HUNGER=1000"])
-        .through(["prlimit", "--nofile=256:256"])
-        .ready();
-    let address = cluster.address();
-    let hungry = get(address, "/eat").unwrap().worker();
-    wait_until("a connection that it could not take", || {
-        get(address, "/").unwrap();
-        !cluster.log().steps("rejected").is_empty()
-    });
-    // It takes its share again: every other one of those that come one after the other.
-    wait_until("its return", || {
-        get(address, "/").unwrap().worker() == hungry
-    });
-    let mut counts: BTreeMap<WorkerId, usize> = BTreeMap::new();
-    for _ in 0..20 {
-        *counts
-            .entry(get(address, "/").unwrap().worker())
-            .or_default() += 1;
-    }
-    assert!(counts[&hungry] >= 9, "{counts:?}");
-    assert!(cluster.log().named("exit").is_empty());
-    cluster.stop();
-}
-
-#[test]
 fn a_stalled_client_of_a_large_answer_holds_up_nobody() {
     let cluster = Launch::node("large.js", 1).ready();
     let address = cluster.address();
@@ -265,37 +203,6 @@ fn connections_and_messages_of_all_sizes_do_not_mix() {
     let master = cluster.end();
     // The checker compares who answered with who acked.
     record.assert_all_answered(&master, requests.parse().unwrap());
-}
-
-#[test]
-fn a_node_program_that_never_listens_fails_a_reload() {
-    let place = tempfile::tempdir().unwrap();
-    let program = place.path().join("app.js");
-    let become_ = |name: &str| {
-        let new = place.path().join("new.js");
-        std::fs::copy(maitred_tests::harness::node_program(name), &new).unwrap();
-        std::fs::rename(new, &program).unwrap();
-    };
-    become_("plain.js");
-    let cluster = Launch::run([&program])
-        .with(["-i", "2", "--env", "PORT=0", "--listen-timeout", "4s"])
-        .ready();
-    let before = cluster.workers();
-    for (broken, reason) in [("never.js", "did not listen"), ("throws.js", "code 1")] {
-        become_(broken);
-        let failed = cluster.command(&["reload"]);
-        let said = failed.log.story();
-        assert_eq!(failed.code, Some(1), "{said}");
-        assert!(said.contains(reason), "{said}");
-        wait_until("the old workers, and no others", || {
-            cluster.workers() == before
-        });
-        get(cluster.address(), "/").unwrap();
-    }
-    become_("plain.js");
-    cluster.obey(&["reload"]);
-    wait_for("an answer", || get(cluster.address(), "/").ok());
-    cluster.stop();
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! The twelve reloads that process managers are measured by: programs that know nothing of them,
 //! programs that end politely by themselves, and programs that do all they can; answers at once
 //! and after 100 ms; connections that stay, and one for each request. None may fail.
+//!
+//! Nor may one fail when the new program is broken, which changes nothing else either.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
+
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use maitred_tests::harness::{Beat, Launch};
+use maitred_tests::harness::client::get;
+use maitred_tests::harness::{Beat, Bench, Launch, node_program, wait_until};
 
 const CLIENTS: &str = "40";
 /// A load that lasts until it is stopped.
@@ -71,4 +78,49 @@ scenarios! {
     a_program_that_announces_with_a_connection_a_request: Announces, "0", ["--close"];
     a_slow_program_that_announces_with_connections_that_stay: Announces, "100", [];
     a_slow_program_that_announces_with_a_connection_a_request: Announces, "100", ["--close"];
+}
+
+/// Makes a program another one of the tests', in one step, as an installer does, with more lines
+/// at its end.
+fn become_another(program: &Path, name: &str, more: &str) {
+    let text = fs::read_to_string(node_program(name)).unwrap();
+    let new = program.with_extension("new");
+    fs::write(&new, text + more).unwrap();
+    fs::rename(new, program).unwrap();
+}
+
+#[test]
+fn a_reload_to_a_broken_program_fails_no_request_and_changes_nothing() {
+    const NEW: &str = "server.prependListener('request', (_, r) => r.setHeader('x-new', 'yes'));";
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("app.js");
+    become_another(&program, "plain.js", "");
+    let options = ["-i", "2", "--env", "PORT=0", "--listen-timeout", "2s"];
+    let cluster = Launch::run([&program]).with(options).recorded().ready();
+    let loads: [&[&str]; 2] = [&["-c", "4"], &["-c", "4", "--close"]];
+    let loads = loads.map(|load| cluster.bench("/", &[load, &["-d", FOR_LONG]].concat()));
+    let before = cluster.workers();
+    for (broken, reason) in [("never.js", "did not listen"), ("throws.js", "code 1")] {
+        become_another(&program, broken, "");
+        let failed = cluster.command(&["reload"]);
+        let said = failed.log.story();
+        assert_eq!(failed.code, Some(1), "{said}");
+        assert!(said.contains(reason), "{said}");
+        wait_until("the old workers, and no others", || {
+            cluster.workers() == before
+        });
+        let answer = get(cluster.address(), "/").unwrap();
+        assert!(!answer.headers.contains_key("x-new"));
+    }
+    become_another(&program, "plain.js", NEW);
+    cluster.obey(&["reload"]);
+    for _ in 0..10 {
+        let answer = get(cluster.address(), "/").unwrap();
+        assert_eq!(answer.headers["x-new"], "yes", "the new code answers all");
+    }
+    let records = loads.map(Bench::stop);
+    let master = cluster.end();
+    for record in records {
+        record.assert_all_answered(&master, 4);
+    }
 }

@@ -23,6 +23,7 @@ mod outputs;
 pub mod processes;
 mod programs;
 mod strace;
+mod torment;
 mod wait;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use load::Load;
 pub use log::{Log, address, number, text, worker};
 pub use programs::{Changing, node_program, program};
 pub use strace::Strace;
+pub use torment::torment;
 pub use wait::{Beat, wait_for, wait_until, wait_within};
 
 /// How long anything may take that a test waits for, before it counts as never.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::thread::{self, JoinHandle};
 
-use super::{Home, Log};
+use super::{Finished, Home, Log};
 
 /// Where all events are written of a cluster that is recorded, in its directory.
 pub(super) const RECORD: &str = "events";
@@ -45,4 +45,20 @@ pub(super) fn record(
         file.flush().expect("there is room for a record");
         log.writer_is_done();
     })
+}
+
+impl Finished {
+    /// Returns how many events of one name are in the record.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was recorded.
+    #[must_use]
+    pub fn recorded(&self, name: &str) -> usize {
+        let file = File::open(self.home.join(RECORD)).expect("the cluster was recorded");
+        // Looked for, not parsed: there may be millions.
+        let wanted = format!(r#""event":"{name}""#);
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        lines.filter(|line| line.contains(&wanted)).count()
+    }
 }
