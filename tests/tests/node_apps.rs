@@ -4,13 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
 use maitred_tests::harness::client::{Client, get};
-use maitred_tests::harness::{DEADLINE, Launch, TestCluster, node_program, text};
+use maitred_tests::harness::{DEADLINE, Launch, TestCluster, node_program, text, wait_for};
 use serde_json::Value;
 
 /// Runs a Node program of the tests as a client, and returns the lines that it prints.
@@ -243,24 +244,55 @@ fn make_certificate(key: &str, cert: &str) {
     assert!(made.output().unwrap().status.success());
 }
 
+/// Follows one of the lesson's programs through a crash, by what a person sees: the output.
+fn tells_its_story(name: &str) {
+    let program = node_program(name);
+    let run = [OsStr::new("run"), program.as_os_str()];
+    let cluster = Launch::new(run).with(["-i", "2", "--env", "PORT=0"]);
+    let cluster = cluster.start();
+    let said = |part: &str| {
+        let lines = cluster.log().lines();
+        lines.into_iter().find(|line| line.contains(part))
+    };
+    let line = |part: &str| wait_for(part, || said(part));
+    line("ready: all 2 workers listen");
+    let address = line("is open on ").rsplit(' ').next().unwrap().parse();
+    let address: SocketAddr = address.unwrap();
+    let answers = || -> BTreeSet<u32> {
+        let answers = (0..4).map(|_| get(address, "/").unwrap());
+        answers.map(|answer| pid_in(answer.text())).collect()
+    };
+    let before = answers();
+    assert_eq!(before.len(), 2, "both answer");
+    for pid in &before {
+        line(&format!("Process {pid} started"));
+    }
+    get(address, "/crash").expect_err("it exits before it answers");
+    let dead = pid_in(&line("exited with code 1"));
+    let newcomer = pid_in(&line("worker 3 (pid "));
+    line(&format!("worker 3 (pid {newcomer}) listens on"));
+    let mut expected = before;
+    assert!(expected.remove(&dead) && expected.insert(newcomer));
+    assert_eq!(answers(), expected, "who lives, and who came instead");
+    assert!(said("Master").is_none(), "maitred is the master");
+    cluster.stop();
+}
+
+/// Returns the number behind `pid` or `process`.
+fn pid_in(line: &str) -> u32 {
+    let words = line.split([' ', '(', ')', '\n']).collect::<Vec<_>>();
+    let named = words
+        .windows(2)
+        .find(|pair| ["pid", "process"].contains(&pair[0]));
+    named.unwrap()[1].parse().unwrap()
+}
+
+#[test]
+fn the_lessons_own_server_runs_as_it_is_printed() {
+    tells_its_story("lesson/server.js");
+}
+
 #[test]
 fn the_lessons_own_cluster_runs_as_it_is_printed() {
-    let cluster = Launch::node("server.js", 2).ready();
-    let address = cluster.address();
-    let said = cluster.log().lines();
-    let started = said
-        .iter()
-        .filter(|line| line.contains("Worker") && line.ends_with("started"));
-    assert_eq!(started.count(), 2, "{said:?}");
-    assert!(said.iter().all(|line| !line.contains("Master")), "{said:?}");
-    let before: BTreeSet<u32> = cluster.workers().into_values().collect();
-    get(address, "/crash").expect_err("it exits before it answers");
-    let died = cluster.log().wait("exit", |_| true);
-    assert_eq!(died["code"], 1);
-    cluster.wait_for_workers(2);
-    let after: BTreeSet<u32> = cluster.workers().into_values().collect();
-    assert_eq!(before.intersection(&after).count(), 1);
-    let told = get(address, "/").unwrap();
-    assert!(told.text().starts_with("worker "));
-    cluster.stop();
+    tells_its_story("lesson/cluster.js");
 }

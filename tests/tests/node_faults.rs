@@ -113,21 +113,29 @@ fn a_node_worker_that_computes_for_long_is_left_alone() {
 
 #[test]
 fn what_a_full_node_worker_refuses_is_taken_by_others() {
-    const LIMITS: [usize; 2] = [1, 9];
-    let options = ["--env", "LIMITS=1,9"];
-    let cluster = Launch::node("limited.js", 2).with(options).ready();
+    const CONNECTIONS: usize = 10;
+    let options = ["--env", "LIMITS=0,1,9"];
+    let cluster = Launch::node("limited.js", 3).with(options).ready();
     let address = cluster.address();
-    let open: Vec<TcpStream> = (0..10)
+    let open: Vec<TcpStream> = (0..CONNECTIONS)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    let mut counts = [0; 2];
+    let (mut counts, mut node_major) = ([0; 3], 0);
     for stream in &open {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).unwrap();
-        counts[line.trim().parse::<usize>().unwrap()] += 1;
+        let mut words = line.split_whitespace().map(|word| word.parse().unwrap());
+        counts[words.next().unwrap()] += 1;
+        node_major = words.next().unwrap();
     }
-    assert_eq!(counts, LIMITS);
+    if node_major > 20 {
+        assert_eq!(counts, [0, 1, 9]);
+    } else {
+        // There 0 means that there is no limit, and the others take their turns.
+        assert_eq!(counts.iter().sum::<usize>(), CONNECTIONS);
+        assert_eq!(counts[1], 1, "{counts:?}");
+    }
     drop(open);
     cluster.stop();
 }
@@ -175,6 +183,16 @@ fn a_node_program_that_throws_ends_the_run_with_its_last_lines() {
     assert_eq!(finished.code, Some(1));
     let said = finished.log.lines().join("\n");
     assert!(said.contains("this program is broken"), "{said}");
+}
+
+#[test]
+fn a_node_program_that_never_listens_is_left_alone_and_can_be_ended() {
+    let options = ["--listen-timeout", "100ms"];
+    let cluster = Launch::node("never.js", 1).with(options).start();
+    cluster.log().wait("not_listening", |_| true);
+    cluster.log().wait("online", |_| true);
+    assert!(cluster.log().named("exit").is_empty());
+    cluster.stop();
 }
 
 #[test]
