@@ -4,7 +4,7 @@
 // |---|---|---|
 // | `node` | | the version of its Node |
 // | `descriptors` | | how many it has |
-// | `bind-again COUNT` | binds UDP port 0 and closes it so often, one by one and in pairs | the pairs' ports |
+// | `bind-again KIND COUNT` | binds port 0 and closes it so often, one by one and in pairs | the pairs' ports |
 // | `bind-in-haste COUNT` | closes UDP sockets in the middle of their binding | how many were closed |
 // | `send-unbound ADDRESS` | sends `hello` from a UDP socket that it did not bind | what it got back, and where |
 // | `listen-and-leave ADDRESS` | leaves its master when it may not listen there | none |
@@ -23,10 +23,9 @@ const { setImmediate: nextTurn } = require('node:timers/promises');
 const { worker } = cluster;
 const noted = [];
 
-function bound() {
-  const socket = dgram.createSocket('udp4');
-  socket.bind(0, '127.0.0.1');
-  return socket;
+function bound(kind = 'udp') {
+  if (kind === 'tcp') return net.createServer().listen(0, '127.0.0.1');
+  return dgram.createSocket('udp4').bind(0, '127.0.0.1');
 }
 
 async function closed(socket) {
@@ -49,13 +48,14 @@ module.exports = {
 
   descriptors: () => readdirSync('/proc/self/fd').length,
 
-  'bind-again': async (count) => {
+  'bind-again': async (object) => {
+    const [kind, count] = object.split(' ');
     const pairs = [];
     for (let turn = 0; turn < Number(count); turn += 1) {
-      const alone = bound();
+      const alone = bound(kind);
       await once(alone, 'listening');
       await closed(alone);
-      const both = [bound(), bound()];
+      const both = [bound(kind), bound(kind)];
       await Promise.all(both.map((socket) => once(socket, 'listening')));
       pairs.push(both.map((socket) => socket.address().port));
       // The one that is closed first is another one each time.
@@ -68,11 +68,12 @@ module.exports = {
   'bind-in-haste': async (count) => {
     let ends = 0;
     for (let turn = 0; turn < Number(count); turn += 1) {
-      // One before the master can have answered, one in the very moment.
-      const soon = bound();
-      const late = bound();
-      late.once('listening', () => late.close());
-      const done = [soon, late].map((socket) => once(socket, 'close'));
+      // One before the master can have answered, two in the very moment, of which one does not
+      // keep the process alive.
+      const [soon, late, idle] = [bound(), bound(), bound()];
+      for (const socket of [late, idle]) once(socket, 'listening').then(() => socket.close());
+      const done = [soon, late, idle].map((socket) => once(socket, 'close'));
+      idle.unref();
       soon.close();
       await Promise.all(done);
       ends += done.length;

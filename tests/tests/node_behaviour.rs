@@ -59,15 +59,17 @@ fn is_recent(cluster: &LibraryCluster, worker: &Worker) -> bool {
 }
 
 #[test]
-fn udp_port_0_is_bound_and_closed_again_and_again() {
+fn port_0_is_bound_and_closed_again_and_again() {
     const TURNS: usize = 10;
     let cluster = start();
     let workers = cluster.fork_wishing(2, &[]);
     for (worker, _) in &workers {
-        let pairs = cluster.ask(worker, &format!("bind-again {TURNS}"));
-        let pairs = pairs.as_array().unwrap();
-        assert_eq!(pairs.len(), TURNS);
-        assert!(pairs.iter().all(|pair| pair[0] != pair[1]), "{pairs:?}");
+        for kind in ["udp", "tcp"] {
+            let pairs = cluster.ask(worker, &format!("bind-again {kind} {TURNS}"));
+            let pairs = pairs.as_array().unwrap();
+            assert_eq!(pairs.len(), TURNS);
+            assert!(pairs.iter().all(|pair| pair[0] != pair[1]), "{pairs:?}");
+        }
         leaves_in_peace(&cluster, worker);
     }
     cluster.stop();
@@ -80,10 +82,10 @@ fn udp_sockets_that_are_closed_while_they_bind_harm_nobody() {
     let workers = cluster.fork_wishing(2, &[]);
     for (worker, _) in &workers {
         let closed = cluster.ask(worker, &format!("bind-in-haste {TURNS}"));
-        assert_eq!(closed, 2 * TURNS);
+        assert_eq!(closed, 3 * TURNS);
         // Binding goes on as if nothing had been.
-        let bound = address(&cluster.ask(worker, "open udp:127.0.0.1:0"));
-        close(&cluster, worker, bound);
+        let bound = cluster.ask(worker, "open udp:127.0.0.1:0");
+        assert_ne!(address(&bound).port(), 0);
         leaves_in_peace(&cluster, worker);
     }
     cluster.stop();

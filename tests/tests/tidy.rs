@@ -121,6 +121,11 @@ fn every_parity_row_names_its_test() {
 }
 
 #[test]
+fn every_parity_row_is_tagged() {
+    check(documents::every_parity_row_is_tagged);
+}
+
+#[test]
 fn every_promise_names_its_test() {
     check(documents::every_promise_names_its_test);
 }

@@ -315,13 +315,13 @@ let n = '\''; let o = "\" p"; let q = b"r";"##;
 #[test]
 fn a_behaviour_that_no_test_shows() {
     let page = "\
-| # | Node's test | what | shown by |
-|---|---|---|---|
-| 1 | a | does | [`it_does`](../tests/a.rs); [`it_does_so_too`](../tests/a.rs) |
-| 2 | b | does | Does not apply: it cannot. |
-| 3 | c | does | [`it_did`](../tests/a.rs) |
-| S4 | d | does | somehow |
-| 5 | e | does | [`it`](../tests/a.rs) |
+| # | for | Node's test | what | shown by |
+|---|---|---|---|---|
+| 1 | a b | a | does | [`it_does`](../tests/a.rs); [`it_does_so_too`](../tests/a.rs) |
+| 2 | a | b | does | Does not apply: it cannot. |
+| 3 | b | c | does | [`it_did`](../tests/a.rs) |
+| S4 | c | d | does | somehow |
+| 5 | a b | e | does | [`it`](../tests/a.rs) |
 ";
     let tests = "\
 #[test]
@@ -336,6 +336,8 @@ async fn it_does_so_too() {}
     let places = [5, 6, 7].map(|line| format!("docs/node-parity.md:{line}"));
     let places = places.each_ref().map(String::as_str);
     finds(documents::every_parity_row_names_its_test, &files, &places);
+    let places = ["docs/node-parity.md:6"];
+    finds(documents::every_parity_row_is_tagged, &files, &places);
 }
 
 #[test]

@@ -169,11 +169,28 @@ const PARITY: &str = "docs/node-parity.md";
 const GUARANTEE: &str = "docs/guarantee.md";
 
 /// How a row of the parity table begins that needs no test.
-const EXCUSES: [&str; 2] = ["Does not apply: ", "Later: Node workers."];
+const EXCUSES: [&str; 1] = ["Does not apply: "];
+
+/// Whose behaviour a row of the parity table is.
+const TAGS: [&str; 3] = ["a", "b", "a b"];
 
 /// Each of Node's behaviours is shown by a test that exists, or excused in words.
 pub(crate) fn every_parity_row_names_its_test(tree: &Tree) -> Problems {
     rows_without_a_test(tree, PARITY, &EXCUSES)
+}
+
+/// Each of Node's behaviours says for which kind of worker it means something.
+pub(crate) fn every_parity_row_is_tagged(tree: &Tree) -> Problems {
+    let mut problems = Problems::new();
+    for (line, number) in tree.text(PARITY).unwrap_or("").lines().zip(1..) {
+        let tag = line.split(" | ").nth(1).unwrap_or("");
+        if shown_by(line).is_some() && !TAGS.contains(&tag) {
+            problems.push(format!(
+                "{PARITY}:{number}: `{tag}` is no tag. Write one of {TAGS:?} behind the number"
+            ));
+        }
+    }
+    problems
 }
 
 /// Each promise is shown by a test that exists. There is no excuse for one that is not.
