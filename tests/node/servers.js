@@ -1,4 +1,5 @@
-// Listens in every way there is, and says on `/where` of the first server where the others are.
+// Listens in every way there is, and says on the last server where the others are; it sends the
+// master where that one is.
 const { createServer } = require('node:http');
 const net = require('node:net');
 const dgram = require('node:dgram');
@@ -37,7 +38,7 @@ async function main() {
   where.udp = udp.address();
   const told = JSON.stringify(where);
   const server = createServer((request, response) => response.end(told));
-  await listen(server, Number(process.env.PORT), '127.0.0.1');
+  process.send(await listen(server, Number(process.env.PORT), '127.0.0.1'));
 }
 
 main();
