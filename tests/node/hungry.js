@@ -17,7 +17,7 @@ function eat() {
   setTimeout(() => {
     for (const descriptor of eaten) fs.closeSync(descriptor);
     eaten = [];
-    process.send({ fed: id });
+    process.send({ fed: cluster.worker.id });
   }, Number(process.env.HUNGER));
 }
 

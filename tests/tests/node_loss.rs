@@ -122,9 +122,9 @@ fn a_node_worker_without_descriptors_costs_nobody_anything_and_takes_its_share_a
     let load = cluster.bench("/", &["-c", "32", "--close", "-d", "1500ms"]);
     let hungry = get(address, "/eat").expect("an answer").worker();
     let record = load.finish();
-    cluster.log().wait("message", |told| {
-        told["message"]["fed"] == hungry.0.to_string()
-    });
+    cluster
+        .log()
+        .wait("message", |told| told["message"]["fed"] == hungry.0);
     wait_until("its return", || {
         get(address, "/").is_ok_and(|answer| answer.worker() == hungry)
     });
