@@ -6,10 +6,11 @@ use maitred::{Moment, WorkerId};
 use rustix::process::Signal;
 
 use super::length::Progress;
-use super::{Beat, Bench, Record, TestCluster, processes};
+use super::{Beat, Bench, Record, TestCluster, processes, worker as worker_of};
 
 /// Sends a signal to one worker after the other, wherever it is in its life, until the load
-/// ends; returns who had it when.
+/// ends; returns who had it when. Only who listens is stopped: who stands still before has
+/// nothing yet that it could be late with, and is left alone.
 ///
 /// # Panics
 ///
@@ -36,8 +37,11 @@ pub fn torment(
         let Some((&worker, &pid)) = workers.iter().nth(place) else {
             continue;
         };
-        // It may have died just now of the last fault.
-        if processes::state(pid).is_some_and(|state| state != 'Z') {
+        let listening = cluster.log().named("listening");
+        let listens = listening.iter().any(|event| worker_of(event) == worker);
+        // It may have died just now of the last fault, or stand still of it.
+        let is_well = processes::state(pid).is_some_and(|state| !['Z', 'T'].contains(&state));
+        if is_well && (listens || fault != Signal::STOP) {
             processes::signal(pid, fault);
             victims.push((worker, Moment::now()));
             progress.step();
