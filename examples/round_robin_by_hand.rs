@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use maitred_core::dispatch::{Dispatcher, Effect, Input, PolicyName};
-use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use maitred_core::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 /// A dispatcher with one server, and how many connections have come so far.
 #[derive(Default)]
@@ -25,7 +25,12 @@ impl House {
             pending_max,
         });
         for worker in [1, 2, 3].map(WorkerId) {
-            house.tell(Input::Joined { worker, window });
+            let slot = SlotId(worker.0);
+            house.tell(Input::Joined {
+                worker,
+                slot,
+                window,
+            });
             house.tell(Input::Listening { worker, server });
         }
         house

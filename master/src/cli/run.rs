@@ -89,7 +89,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME")]
     name: Option<AppName>,
 
-    /// How connections are spread: `rr` (each to the next worker) or `shared` (workers race)
+    /// How connections are spread: `rr` (each to the next worker), `least-connections`, `sticky`
+    /// (by the client's address), `weighted`, or `shared` (workers race)
     #[arg(long, default_value_t = PolicyName::Rr)]
     policy: PolicyName,
 

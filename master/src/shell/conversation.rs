@@ -94,11 +94,11 @@ impl Master {
             WorkerToMaster::User(message) => self.user_message(now, worker, message),
             WorkerToMaster::Pong { .. } => self.supervise(now, Fact::Answered(worker)),
             WorkerToMaster::Statistics(statistics) => {
-                if let Some(member) = self.members.get(&worker) {
-                    member
-                        .status
-                        .send_modify(|status| status.statistics = statistics);
-                }
+                member
+                    .status
+                    .send_modify(|status| status.statistics = statistics);
+                let open = statistics.open;
+                self.dispatch(now, Input::Reported { worker, open });
             }
         }
     }
@@ -123,7 +123,14 @@ impl Master {
             window,
         };
         self.tell(now, worker, MasterToWorker::Welcome(welcome));
-        self.dispatch(now, Input::Joined { worker, window });
+        self.dispatch(
+            now,
+            Input::Joined {
+                worker,
+                slot,
+                window,
+            },
+        );
         if self.is_leaving(worker) {
             // It was told to leave before it could be told anything: it may still come to
             // listen, but must not be handed anything.

@@ -90,6 +90,9 @@ impl Recorder {
             | Input::Draining(_)
             | Input::Ready(_)
             | Input::ServerOpened { .. }
+            | Input::PolicyChanged { .. }
+            | Input::Reported { .. }
+            | Input::Weighed { .. }
             | Input::ServerClosed(_)
             | Input::Tick => {}
         }
@@ -144,7 +147,7 @@ mod tests {
     use std::time::Instant;
 
     use maitred_core::dispatch::{Dispatcher, PolicyName, RefusalReason};
-    use maitred_core::id::ServerId;
+    use maitred_core::id::{ServerId, SlotId};
 
     use super::*;
 
@@ -175,7 +178,11 @@ mod tests {
                 pending_max: 9,
             });
             for worker in [ONE, TWO] {
-                stage.tell(Input::Joined { worker, window: 1 });
+                stage.tell(Input::Joined {
+                    worker,
+                    slot: SlotId(worker.0),
+                    window: 1,
+                });
                 let server = SERVER;
                 stage.tell(Input::Listening { worker, server });
             }

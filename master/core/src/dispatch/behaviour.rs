@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Input::{Draining, Ready, ServerClosed, Tick, WorkerGone};
 use super::{Breach, Dispatcher, Effect, Input, PolicyName, RefusalReason, Standing};
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 const SERVER: ServerId = ServerId(0);
 const OTHER: ServerId = ServerId(1);
@@ -28,7 +28,7 @@ fn house(windows: &[u32]) -> Dispatcher {
     let mut dispatcher = Dispatcher::new();
     tell(&mut dispatcher, open(SERVER));
     for (worker, &window) in W.into_iter().skip(1).zip(windows) {
-        tell(&mut dispatcher, Input::Joined { worker, window });
+        tell(&mut dispatcher, joined(worker, window));
         tell(
             &mut dispatcher,
             Input::Listening {
@@ -75,6 +75,16 @@ fn open(server: ServerId) -> Input {
         server,
         policy: PolicyName::Rr,
         pending_max: 2,
+    }
+}
+
+/// Each worker has a slot of its own.
+fn joined(worker: WorkerId, window: u32) -> Input {
+    let slot = SlotId(worker.0);
+    Input::Joined {
+        worker,
+        slot,
+        window,
     }
 }
 
@@ -140,7 +150,7 @@ fn a_server_is_paused_until_a_worker_listens() {
         &mut Dispatcher::new(),
         &[
             (open(server), &[]),
-            (Input::Joined { worker, window: 1 }, &[]),
+            (joined(worker, 1), &[]),
             (Input::Listening { worker, server }, &[RESUME]),
             (Input::Listening { worker, server }, &[]),
             (Input::Closed { worker, server }, &[PAUSE]),
@@ -225,7 +235,7 @@ fn a_queue_of_none_still_lets_through_what_a_worker_has_room_for() {
             pending_max: 0,
         },
     );
-    tell(&mut dispatcher, Input::Joined { worker, window: 1 });
+    tell(&mut dispatcher, joined(worker, 1));
     tell(
         &mut dispatcher,
         Input::Listening {

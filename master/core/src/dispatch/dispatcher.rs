@@ -45,7 +45,11 @@ impl Dispatcher {
     /// no decision depends on it.
     pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Joined { worker, window } => self.join(worker, window),
+            Input::Joined {
+                worker,
+                slot,
+                window,
+            } => self.join(worker, slot, window),
             Input::Listening { worker, server } => self.enter_rotation(worker, server),
             Input::Closed { worker, server } => self.leave_rotation(worker, server),
             Input::Draining(worker) => self.drain(worker),
@@ -68,6 +72,9 @@ impl Dispatcher {
             } => {
                 self.servers.open(server, policy, pending_max);
             }
+            Input::PolicyChanged { server, policy } => self.change_policy(server, policy),
+            Input::Reported { worker, open } => self.note_report(worker, open),
+            Input::Weighed { worker, weight } => self.weigh(worker, weight),
             Input::ServerClosed(server) => self.close_server(server, effects),
             Input::Tick => {}
         }
@@ -146,23 +153,23 @@ impl Dispatcher {
 
     /// Hands off whatever can move, oldest first.
     fn hand_off_pending(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        while let Some(server) = self.servers.longest_waiting() {
-            if self.hand_off_front(now, server, effects).is_none() {
+        while let Some((server, place)) = self.servers.longest_waiting() {
+            if self.hand_off_at(now, server, place, effects).is_none() {
                 break;
             }
         }
     }
 
-    /// Gives a server's first pending connection to the worker whose turn it is.
-    fn hand_off_front(
+    /// Gives a server's pending connection that was found to the worker whose turn it is.
+    fn hand_off_at(
         &mut self,
         now: Instant,
         server: ServerId,
+        place: usize,
         effects: &mut Vec<Effect>,
     ) -> Option<HandoffId> {
-        let workers = &self.workers;
-        let has_room = |worker| workers.get(&worker).is_some_and(Worker::has_room);
-        let (connection, worker) = self.servers.touch(server)?.next_handoff(&has_room)?;
+        let target = self.servers.touch(server)?;
+        let (connection, worker) = target.next_handoff(place, &self.workers)?;
 
         let handoff = HandoffId(self.handoffs);
         self.handoffs += 1;

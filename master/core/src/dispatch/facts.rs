@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::policy::PolicyName;
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 /// A fact that the shell observed. Facts are never refused.
 ///
@@ -25,6 +25,8 @@ pub enum Input {
     Joined {
         /// The new worker.
         worker: WorkerId,
+        /// Its place, which it may have taken over.
+        slot: SlotId,
         /// The most handoffs it may have in flight.
         window: u32,
     },
@@ -86,6 +88,32 @@ pub enum Input {
         policy: PolicyName,
         /// The most connections that may wait in the master, requeued ones not counted.
         pending_max: usize,
+    },
+    /// A server's connections are to be spread in another way from now on.
+    ///
+    /// What is in flight settles as it would have, and what waits is spread anew. Ignored where
+    /// the workers accept for themselves, or would then.
+    PolicyChanged {
+        /// The server.
+        server: ServerId,
+        /// How its connections are spread from now on.
+        policy: PolicyName,
+    },
+    /// A worker told how many connections it has open.
+    Reported {
+        /// Who.
+        worker: WorkerId,
+        /// How many, wherever they came from.
+        open: u32,
+    },
+    /// A worker has another share under policy `weighted`; it begins with 1.
+    ///
+    /// With 0 it gets only what nobody else has room for.
+    Weighed {
+        /// Whose share.
+        worker: WorkerId,
+        /// How much, in relation to the other workers' weights.
+        weight: u32,
     },
     /// The master closed the listener: what waits for it is refused.
     ///

@@ -5,17 +5,18 @@
 //! on purpose, none (an answer nobody waits for), and the laws are looked at after each.
 
 mod house;
+mod spread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::replay::{Model, replay};
-use super::{Breach, Dispatcher, Effect, Input, PolicyName, Standing};
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
-use house::{Deed, House, PENDING_MAX, any_deed};
+use super::{Breach, Dispatcher, Effect, Input, PolicyName, Standing, WorkerSnapshot};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
+use house::{Deed, House, PENDING_MAX, address, any_deed, any_policy};
 
 fn any_windows() -> impl Strategy<Value = Vec<u32>> {
     vec(1_u32..=5, 0..5)
@@ -30,9 +31,9 @@ proptest! {
 
     #[test]
     fn every_connection_is_held_released_or_refused(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         for deed in deeds {
             house.perform(deed);
             let ended = house.ended.len();
@@ -42,9 +43,9 @@ proptest! {
 
     #[test]
     fn no_connection_goes_to_a_worker_that_is_gone_draining_resting_or_full(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         let (mut resting, mut leaving) = (BTreeSet::new(), BTreeSet::new());
         for deed in deeds {
             let effects = house.perform(deed);
@@ -72,31 +73,18 @@ proptest! {
     }
 
     #[test]
-    fn ready_workers_are_served_in_strict_rotation(
-        windows in vec(1_u32..=5, 1..12), connections in 0_u32..100,
-    ) {
-        let mut house = House::with_workers(&windows);
-        let mut served: BTreeMap<_, u32> = house.windows.keys().map(|&w| (w, 0)).collect();
-        for _ in 0..connections {
-            house.perform(Deed::Arrive(0));
-            let sent = house.sent[0];
-            *served.entry(sent.worker).or_default() += 1;
-            house.perform(Deed::Ack(0));
-        }
-        let (most, least) = (served.values().max(), served.values().min());
-        prop_assert!(most <= least.map(|least| least + 1).as_ref(), "{:?}", served);
-    }
-
-    #[test]
     fn who_came_first_is_seated_first_whatever_rejects_or_dies(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         for deed in deeds {
             for effect in house.perform(deed) {
                 let Effect::HandOff { connection, server, .. } = effect else { continue };
                 let mut older = house.accepted.iter().filter(|(c, _)| *c < connection);
-                let overtaken = older.find(|&&(c, s)| s == server && house.is_waiting(c));
+                // Who waits for a certain worker lets others go to others.
+                let overtaken = older.find(|&&(c, s)| {
+                    s == server && house.is_waiting(c) && house.dispatcher.waits_for(c).is_none()
+                });
                 prop_assert_eq!(overtaken, None, "by {}", connection);
             }
         }
@@ -104,23 +92,27 @@ proptest! {
 
     #[test]
     fn a_server_holds_at_most_its_queue_and_all_windows(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         for deed in deeds {
             house.perform(deed);
             for server in house.dispatcher.snapshot().servers {
                 let held = server.pending + server.in_flight;
-                prop_assert!(held <= PENDING_MAX + house.windows_sum_max);
+                // Only while one has room may so many wait for each of the others.
+                let is_sticky = server.policy == PolicyName::Sticky;
+                let others = house.crowd_max.saturating_sub(1).max(1);
+                let queues = if is_sticky { others } else { 1 };
+                prop_assert!(held <= PENDING_MAX * queues + house.windows_sum_max);
             }
         }
     }
 
     #[test]
     fn accept_is_on_exactly_while_a_worker_has_room_and_nobody_waits(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         // A server that a worker with room has joined was resumed while the house was set up.
         let servers = house.dispatcher.snapshot().servers.into_iter();
         let mut accepting: BTreeSet<_> =
@@ -135,23 +127,36 @@ proptest! {
             }
             let snapshot = house.dispatcher.snapshot();
             accepting.retain(|open| snapshot.servers.iter().any(|server| server.server == *open));
-            for server in snapshot.servers.iter().filter(|s| s.policy == PolicyName::Rr) {
-                let has_room = snapshot.workers.iter().any(|worker| {
+            for server in snapshot.servers.iter().filter(|s| s.policy.accepts_in_master()) {
+                let has_room = |worker: &&WorkerSnapshot| {
                     worker.servers.contains(&server.server)
                         && worker.standing == Standing::Serving
                         && worker.in_flight < worker.window
-                });
-                prop_assert!(!has_room || server.pending == 0, "waits before an idle worker");
-                prop_assert_eq!(accepting.contains(&server.server), has_room);
+                };
+                let free: Vec<_> = snapshot.workers.iter().filter(has_room).collect();
+                prop_assert_eq!(accepting.contains(&server.server), !free.is_empty());
+                if free.is_empty() {
+                    continue;
+                }
+                // Whoever waits, waits for a certain worker that is full, and so no more than
+                // may; without such a policy, nobody waits.
+                let waiting: usize = server.waiting.values().sum();
+                prop_assert_eq!(server.pending, waiting, "waits before an idle worker");
+                prop_assert!(server.policy == PolicyName::Sticky || waiting == 0);
+                for (awaited, count) in &server.waiting {
+                    prop_assert!(free.iter().all(|worker| worker.worker != *awaited));
+                    prop_assert!(server.rotation.contains(awaited) && *count <= PENDING_MAX);
+                }
             }
         }
     }
 
     #[test]
     fn draining_ends_after_as_many_answers_as_were_owed(
-        windows in any_windows(), deeds in any_deeds(), answers in vec(any::<bool>(), 64),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
+        answers in vec(any::<bool>(), 64),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         deeds.into_iter().for_each(|deed| drop(house.perform(deed)));
         let workers: Vec<_> = house.windows.keys().copied().collect();
         for &worker in &workers {
@@ -167,9 +172,10 @@ proptest! {
 
     #[test]
     fn a_lie_is_punished_once_and_changes_nothing_else(
-        windows in any_windows(), deeds in any_deeds(), handoff in 1000_u64.., acks: bool,
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
+        handoff in 1000_u64.., acks: bool,
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         deeds.into_iter().for_each(|deed| drop(house.perform(deed)));
         let Some(worker) = house.worker(0) else { return Ok(()) };
         let held = house.dispatcher.held();
@@ -182,10 +188,16 @@ proptest! {
         let snapshot = house.dispatcher.snapshot();
         let mut expelled = snapshot.workers.iter().filter(|w| w.standing == Standing::Expelled);
         let expelled_before = expelled.any(|other| other.worker == worker);
+        // Clients that waited for the liar alone go elsewhere at once.
+        let accepted = house.accepted.iter().map(|(connection, _)| *connection);
+        let freed: Vec<_> =
+            accepted.filter(|c| house.dispatcher.waits_for(*c) == Some(worker)).collect();
         let effects = house.tell(lie.clone());
         prop_assert_eq!(effects.contains(&Effect::Expel { worker, breach }), !expelled_before);
-        let is_right =
-            |effect: &Effect| matches!(effect, Effect::Expel { .. } | Effect::PauseAccept(_));
+        let is_right = |effect: &Effect| {
+            matches!(effect, Effect::Expel { .. } | Effect::PauseAccept(_))
+                || matches!(effect, Effect::HandOff { connection, .. } if freed.contains(connection))
+        };
         prop_assert!(effects.iter().all(is_right), "{:?}", effects);
         prop_assert_eq!(house.dispatcher.held(), held);
         prop_assert_eq!(house.tell(lie), []);
@@ -193,9 +205,9 @@ proptest! {
 
     #[test]
     fn the_naive_model_agrees_with_every_order(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         deeds.into_iter().for_each(|deed| drop(house.perform(deed)));
         let mut model = Model::new();
         for step in &house.steps {
@@ -206,9 +218,9 @@ proptest! {
 
     #[test]
     fn the_same_facts_lead_to_the_same_orders_again(
-        windows in any_windows(), deeds in any_deeds(),
+        policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
     ) {
-        let mut house = House::with_workers(&windows);
+        let mut house = House::with_workers(policy, &windows);
         deeds.into_iter().for_each(|deed| drop(house.perform(deed)));
         let report = replay(house.origin, &house.steps);
         prop_assert_eq!(report.map(|report| report.accepted), Ok(house.accepted.len() as u64));
@@ -237,9 +249,11 @@ fn any_input() -> impl Strategy<Value = Input> {
     let worker = || (0_u32..4).prop_map(WorkerId);
     let server = || (0_u32..3).prop_map(ServerId);
     let handoff = || (0_u64..12).prop_map(HandoffId);
-    let policy = prop_oneof![4 => Just(PolicyName::Rr), 1 => Just(PolicyName::Shared)];
+    let policy = || prop::sample::select(&PolicyName::ALL[..]);
     prop_oneof![
-        3 => (worker(), 0_u32..4).prop_map(|(worker, window)| Input::Joined { worker, window }),
+        3 => (worker(), 0_u32..3, 0_u32..4).prop_map(|(worker, slot, window)| {
+            Input::Joined { worker, slot: SlotId(slot), window }
+        }),
         4 => (worker(), server()).prop_map(|(worker, server)| Input::Listening { worker, server }),
         1 => (worker(), server()).prop_map(|(worker, server)| Input::Closed { worker, server }),
         1 => worker().prop_map(Input::Draining),
@@ -247,13 +261,17 @@ fn any_input() -> impl Strategy<Value = Input> {
         4 => (worker(), handoff()).prop_map(|(worker, handoff)| Input::Acked { worker, handoff }),
         2 => (worker(), handoff())
             .prop_map(|(worker, handoff)| Input::Rejected { worker, handoff }),
-        6 => server().prop_map(|server| {
-            Input::Accepted { connection: ConnectionId(0), server, client: None }
+        6 => (server(), any::<u8>()).prop_map(|(server, client)| {
+            Input::Accepted { connection: ConnectionId(0), server, client: address(client) }
         }),
         1 => worker().prop_map(Input::WorkerGone),
-        3 => (server(), policy, 0_usize..3).prop_map(|(server, policy, pending_max)| {
+        3 => (server(), policy(), 0_usize..3).prop_map(|(server, policy, pending_max)| {
             Input::ServerOpened { server, policy, pending_max }
         }),
+        1 => (server(), policy())
+            .prop_map(|(server, policy)| Input::PolicyChanged { server, policy }),
+        1 => (worker(), 0_u32..5).prop_map(|(worker, open)| Input::Reported { worker, open }),
+        1 => (worker(), 0_u32..4).prop_map(|(worker, weight)| Input::Weighed { worker, weight }),
         1 => server().prop_map(Input::ServerClosed),
         1 => Just(Input::Tick),
     ]

@@ -10,7 +10,8 @@
 //! workers of a server stand in a ring. The head gets the next connection and goes to the
 //! tail, if it still has room; otherwise it comes back when an ack makes room. Equal
 //! workers are thereby served in strict rotation and a busy one is passed over, without any
-//! load being measured.
+//! load being measured. That is the policy `rr`; `policy/` has others, which choose otherwise
+//! among the workers that have room.
 //!
 //! The master accepts only while somebody is ready. What waits, waits in the kernel's
 //! backlog, where it costs nothing and keeps its order.
@@ -39,7 +40,9 @@
 //! for certain and whose acks have all been read.
 //!
 //! **Invariant:** between two inputs a server accepts exactly if a worker of its rotation
-//! has room and nothing is pending; and nothing is pending while one has room.
+//! has room and nothing is pending; and nothing is pending while one has room. Under `sticky`
+//! it accepts exactly if a worker has room; and while one has, whatever is pending waits for
+//! a certain other worker, which has none, and for each of those wait at most `pending_max`.
 //!
 //! The laws in `laws.rs` and `tests/tests/simulation.rs` check these after every input, and
 //! [`replay`] compares every order with a second, deliberately simple implementation.
@@ -56,14 +59,14 @@
 //! ```
 //! use std::time::Instant;
 //! use maitred_core::dispatch::{Dispatcher, Effect, Input, PolicyName};
-//! use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+//! use maitred_core::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 //!
 //! let (server, worker, connection) = (ServerId(0), WorkerId(1), ConnectionId(7));
 //! let (now, mut effects) = (Instant::now(), Vec::new());
 //! let mut dispatcher = Dispatcher::new();
 //! for input in [
 //!     Input::ServerOpened { server, policy: PolicyName::Rr, pending_max: 128 },
-//!     Input::Joined { worker, window: 1 },
+//!     Input::Joined { worker, slot: SlotId(0), window: 1 },
 //!     Input::Listening { worker, server },
 //!     Input::Accepted { connection, server, client: None },
 //!     Input::Acked { worker, handoff: HandoffId(0) },

@@ -40,6 +40,9 @@ pub(super) struct HeldConnection {
     pub(super) client: Option<SocketAddr>,
     /// The place in the order of arrival, over all servers.
     pub(super) arrival: u64,
+    /// The worker it waits for while another might have room: only policies that send a client
+    /// to a certain worker set it, and only while it is pending.
+    pub(super) waits_for: Option<WorkerId>,
     deaths: u8,
     // Stays empty, and so free of allocations, for all but a few.
     rejects: BTreeMap<WorkerId, u8>,
@@ -51,6 +54,7 @@ impl HeldConnection {
             id,
             client,
             arrival,
+            waits_for: None,
             deaths: 0,
             rejects: BTreeMap::new(),
         }
@@ -135,12 +139,39 @@ impl Pending {
         self.line.len() >= self.max
     }
 
-    pub(super) fn front(&self) -> Option<&HeldConnection> {
-        self.line.front()
+    pub(super) fn get(&self, place: usize) -> Option<&HeldConnection> {
+        self.line.get(place)
     }
 
-    pub(super) fn pop_front(&mut self) -> Option<HeldConnection> {
-        self.line.pop_front()
+    /// Takes a connection out; it waits for nobody any more. Without effort at the front.
+    pub(super) fn take(&mut self, place: usize) -> Option<HeldConnection> {
+        let mut connection = self.line.remove(place)?;
+        connection.waits_for = None;
+        Some(connection)
+    }
+
+    /// Returns all that wait, first to last.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HeldConnection> {
+        self.line.iter()
+    }
+
+    /// Returns all that wait, first to last, to note for whom they do.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut HeldConnection> {
+        self.line.iter_mut()
+    }
+
+    /// Lets those that wait for a worker wait for anybody.
+    pub(super) fn free(&mut self, worker: WorkerId) {
+        for connection in &mut self.line {
+            connection.waits_for.take_if(|awaited| *awaited == worker);
+        }
+    }
+
+    /// Lets all wait for anybody.
+    pub(super) fn free_all(&mut self) {
+        for connection in &mut self.line {
+            connection.waits_for = None;
+        }
     }
 
     /// Adds a connection that has just arrived.

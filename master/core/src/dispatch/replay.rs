@@ -9,6 +9,7 @@
 //!
 //! Two implementations agree on a mistake only if somebody made it twice.
 
+mod choice;
 mod model;
 mod notes;
 
@@ -39,7 +40,7 @@ pub struct Report {
     pub steps: u64,
     /// Connections that came in.
     pub accepted: u64,
-    /// Attempts to give one to a worker: all of them to the head of the ring.
+    /// Attempts to give one to a worker: all of them to the one whose turn it was.
     pub handoffs: u64,
     /// Connections that a worker took.
     pub released: u64,
@@ -142,7 +143,7 @@ fn at_step(step: usize, recorded: &Step, mismatch: Mismatch) -> ReplayError {
 mod tests {
     use super::*;
     use crate::dispatch::PolicyName;
-    use crate::id::{ConnectionId, HandoffId};
+    use crate::id::{ConnectionId, HandoffId, SlotId};
 
     /// Three workers, and nine connections that are acked at once.
     fn recording() -> (Instant, Vec<Step>) {
@@ -153,7 +154,11 @@ mod tests {
             pending_max: 1,
         }];
         for worker in [1, 2, 3].map(WorkerId) {
-            inputs.push(Input::Joined { worker, window: 1 });
+            inputs.push(Input::Joined {
+                worker,
+                slot: SlotId(worker.0),
+                window: 1,
+            });
             inputs.push(Input::Listening { worker, server });
         }
         for number in 0..9 {

@@ -4,16 +4,29 @@
 //! rotation that have room; and each of those stands in its policy's ring. So a ring is
 //! never empty while someone has room, and a count never promises room that is not there.
 
+use std::collections::HashMap;
+
+use super::policy::{PolicyName, Staff};
 use super::worker::{Standing, Worker};
 use super::{Breach, Dispatcher, Effect};
-use crate::id::{ServerId, WorkerId};
+use crate::id::{ServerId, SlotId, WorkerId};
+
+impl Staff for HashMap<WorkerId, Worker> {
+    fn has_room(&self, worker: WorkerId) -> bool {
+        self.get(&worker).is_some_and(Worker::has_room)
+    }
+
+    fn load(&self, worker: WorkerId) -> u64 {
+        self.get(&worker).map_or(0, Worker::load)
+    }
+}
 
 impl Dispatcher {
     /// A worker is here; it will say where it listens. One that is known stays as it is.
-    pub(super) fn join(&mut self, worker: WorkerId, window: u32) {
+    pub(super) fn join(&mut self, worker: WorkerId, slot: SlotId, window: u32) {
         self.workers
             .entry(worker)
-            .or_insert_with(|| Worker::new(window));
+            .or_insert_with(|| Worker::new(slot, window));
     }
 
     /// A worker enters a server's rotation, at the tail of its ring.
@@ -31,6 +44,9 @@ impl Dispatcher {
         // Twice the same word must not count twice.
         if target.rotation.insert(id) {
             worker.servers.push(server);
+            if worker.standing == Standing::Serving {
+                target.seat(worker.seat(id));
+            }
             if worker.has_room() {
                 target.gain_room(id);
             }
@@ -98,12 +114,59 @@ impl Dispatcher {
     }
 
     /// A worker that rested has room again. From any other worker the word means nothing.
-    pub(super) fn end_rest(&mut self, worker: WorkerId) {
-        self.change_worker(worker, |worker| {
-            if worker.standing == Standing::Resting {
-                worker.standing = Standing::Serving;
+    pub(super) fn end_rest(&mut self, id: WorkerId) {
+        let known = self.workers.get(&id);
+        let Some(worker) = known.filter(|worker| worker.standing == Standing::Resting) else {
+            return;
+        };
+        for &server in &worker.servers {
+            if let Some(target) = self.servers.touch(server) {
+                target.seat(worker.seat(id));
             }
-        });
+        }
+        self.change_worker(id, |worker| worker.standing = Standing::Serving);
+    }
+
+    /// A server's connections are spread in another way from now on.
+    pub(super) fn change_policy(&mut self, server: ServerId, policy: PolicyName) {
+        let Some(target) = self.servers.touch(server) else {
+            return;
+        };
+        if target.is_shared() || !policy.accepts_in_master() {
+            return;
+        }
+        target.begin_policy(policy);
+        for id in target.rotation.clone() {
+            let Some(worker) = self.workers.get(&id) else {
+                continue;
+            };
+            if worker.standing == Standing::Serving {
+                target.seat(worker.seat(id));
+            }
+            if worker.has_room() {
+                target.enter_again(id);
+            }
+        }
+    }
+
+    /// A worker told how many connections it has open.
+    pub(super) fn note_report(&mut self, worker: WorkerId, open: u32) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.note_report(open);
+        }
+    }
+
+    /// A worker has another share from now on.
+    pub(super) fn weigh(&mut self, id: WorkerId, weight: u32) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.weight = weight;
+        for &server in &worker.servers {
+            if let Some(target) = self.servers.touch(server) {
+                target.weigh(id, weight);
+            }
+        }
     }
 
     /// Tells whether one more connection may be handed to a worker.
@@ -129,7 +192,7 @@ impl Dispatcher {
                 if has_room {
                     target.gain_room(id)
                 } else {
-                    target.lose_room()
+                    target.lose_room(id)
                 }
             }
         }

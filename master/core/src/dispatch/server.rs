@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::pending::{HeldConnection, Pending};
-use super::policy::{Policy, PolicyName};
+use super::policy::{Policy, PolicyName, Seat, Staff};
 use super::snapshot::Totals;
 use crate::id::{ServerId, WorkerId};
 
@@ -42,18 +42,42 @@ impl Server {
 
     /// Tells whether the workers accept for themselves here.
     pub(super) fn is_shared(&self) -> bool {
-        !self.policy.accepts_in_master()
+        !self.policy_name.accepts_in_master()
     }
 
     /// Tells whether the master should accept: someone has room, and nobody waits before.
     fn wants_accept(&self) -> bool {
-        !self.is_shared() && self.with_room > 0 && self.pending.is_empty()
+        !self.is_shared() && self.goes_straight_on()
+    }
+
+    /// Tells whether one more connection has someone to go to.
+    ///
+    /// Who waits for a certain worker does not stand before it. Those are bounded otherwise:
+    /// while someone has room, only so many wait for each of the others.
+    fn goes_straight_on(&self) -> bool {
+        self.with_room > 0 && (self.pending.is_empty() || self.policy.waits_for_one())
     }
 
     /// Tells whether one more connection could only wait in a queue that is full.
     pub(super) fn must_refuse(&self) -> bool {
-        let goes_straight_on = self.with_room > 0 && self.pending.is_empty();
-        !goes_straight_on && self.pending.is_full()
+        !self.goes_straight_on() && self.pending.is_full()
+    }
+
+    /// Spreads connections in another way; whoever is in the rotation must be seated again.
+    pub(super) fn begin_policy(&mut self, policy: PolicyName) {
+        self.policy_name = policy;
+        self.policy = policy.instantiate();
+        self.pending.free_all();
+    }
+
+    /// A worker of the rotation may be picked as soon as it has room.
+    pub(super) fn seat(&mut self, seat: Seat) {
+        self.policy.joined(seat);
+    }
+
+    /// A worker of the rotation has another share.
+    pub(super) fn weigh(&mut self, worker: WorkerId, weight: u32) {
+        self.policy.weighed(worker, weight);
     }
 
     /// A worker of the rotation has come to have room.
@@ -64,10 +88,11 @@ impl Server {
 
     /// A worker of the rotation has no room any more.
     ///
-    /// It keeps its place in the ring until its turn comes: if there is room again by then,
+    /// It keeps its place in the rotation until its turn comes: if there is room again by then,
     /// being busy with another server's connection has cost it nothing.
-    pub(super) fn lose_room(&mut self) {
+    pub(super) fn lose_room(&mut self, worker: WorkerId) {
         self.with_room -= 1;
+        self.policy.filled(worker);
     }
 
     /// A worker that was picked has room for more, so it takes its place at the tail.
@@ -78,24 +103,35 @@ impl Server {
     /// A worker stays in the rotation but must not be picked.
     pub(super) fn pass_over(&mut self, worker: WorkerId) {
         self.policy.left(worker);
+        self.pending.free(worker);
     }
 
     /// A worker leaves the rotation.
     pub(super) fn remove(&mut self, worker: WorkerId, had_room: bool) {
         self.rotation.remove(&worker);
-        self.policy.left(worker);
+        self.pass_over(worker);
         if had_room {
-            self.lose_room();
+            self.lose_room(worker);
         }
     }
 
-    /// Takes the connection at the front and the worker whose turn it is.
+    /// Finds the connection that moves next, if one can: its place in the queue.
+    fn seek(&mut self) -> Option<usize> {
+        // Asked of every server that is touched, so the common answer comes first.
+        if self.with_room == 0 || self.pending.is_empty() {
+            return None;
+        }
+        self.policy.seek(&mut self.pending)
+    }
+
+    /// Takes the connection that was found, and the worker whose turn it is.
     pub(super) fn next_handoff(
         &mut self,
-        has_room: &dyn Fn(WorkerId) -> bool,
+        place: usize,
+        staff: &dyn Staff,
     ) -> Option<(HeldConnection, WorkerId)> {
-        let worker = self.policy.pick(self.pending.front()?.client, has_room)?;
-        Some((self.pending.pop_front()?, worker))
+        let worker = self.policy.pick(self.pending.get(place)?, staff)?;
+        Some((self.pending.take(place)?, worker))
     }
 
     /// Lists who would be picked, next one first.
@@ -156,20 +192,19 @@ impl Servers {
         Some(server)
     }
 
-    /// Returns the touched server where a connection can move that has waited the longest.
+    /// Returns the touched server where a connection can move that has waited the longest, and
+    /// that connection's place in its queue.
     ///
     /// The longest over all servers, not one server after another: a worker with a single
     /// free place would otherwise serve only the first server it listens on.
-    pub(super) fn longest_waiting(&self) -> Option<ServerId> {
+    pub(super) fn longest_waiting(&mut self) -> Option<(ServerId, usize)> {
         let movable = |&id: &ServerId| {
-            let server = self.open.get(&id).filter(|server| server.with_room > 0)?;
-            Some((server.pending.front()?.arrival, id))
+            let server = self.open.get_mut(&id)?;
+            let place = server.seek()?;
+            Some((server.pending.get(place)?.arrival, id, place))
         };
-        self.touched
-            .iter()
-            .filter_map(movable)
-            .min()
-            .map(|(_, id)| id)
+        let longest = self.touched.iter().filter_map(movable).min();
+        longest.map(|(_, id, place)| (id, place))
     }
 
     /// Ends an input: reports every touched server on which accepting must change.

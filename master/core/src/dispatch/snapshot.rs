@@ -1,11 +1,13 @@
 //! What the dispatcher looks like from outside: for `list`, the metrics and the page.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::dispatcher::Dispatcher;
 use super::policy::PolicyName;
 use super::worker::Standing;
-use crate::id::{ServerId, WorkerId};
+use crate::id::{ServerId, SlotId, WorkerId};
 
 /// The state of the dispatcher at one moment, sorted by id.
 ///
@@ -30,7 +32,8 @@ pub struct ServerSnapshot {
     pub policy: PolicyName,
     /// Whether the master accepts for it just now.
     pub is_accepting: bool,
-    /// Who gets the next connections, first to last; busy and resting workers are absent.
+    /// Who gets the next connections, first to last; busy and resting workers are absent. Under
+    /// `least-connections` the order among equals, under `sticky` and `weighted` no order.
     pub ring: Vec<WorkerId>,
     /// Every worker that listens and does not drain.
     pub rotation: Vec<WorkerId>,
@@ -38,6 +41,8 @@ pub struct ServerSnapshot {
     pub with_room: usize,
     /// How many connections no worker holds.
     pub pending: usize,
+    /// How many of these wait for a certain worker, which only `sticky` lets them do.
+    pub waiting: BTreeMap<WorkerId, usize>,
     /// How many may wait, requeued ones not counted.
     pub pending_max: usize,
     /// How many connections were handed off and are not yet acked.
@@ -51,6 +56,8 @@ pub struct ServerSnapshot {
 pub struct WorkerSnapshot {
     /// Which worker.
     pub worker: WorkerId,
+    /// Its place.
+    pub slot: SlotId,
     /// Whether it may be handed connections.
     pub standing: Standing,
     /// The most handoffs it may have in flight.
@@ -65,6 +72,10 @@ pub struct WorkerSnapshot {
     pub acked: u64,
     /// How many it gave back.
     pub rejected: u64,
+    /// How many it has, as far as can be known: what it reported, and what it was given since.
+    pub load: u64,
+    /// Its share under `weighted`.
+    pub weight: u32,
 }
 
 /// Counts that only grow.
@@ -108,6 +119,16 @@ impl Dispatcher {
         }
     }
 
+    /// Returns the worker that a pending connection waits for, if it is a certain one.
+    #[cfg(test)]
+    pub(super) fn waits_for(&self, connection: crate::id::ConnectionId) -> Option<WorkerId> {
+        let mut pending = self
+            .servers
+            .iter()
+            .flat_map(|(_, server)| server.pending.iter());
+        pending.find(|held| held.id == connection)?.waits_for
+    }
+
     fn server_snapshot(&self, id: ServerId) -> Option<ServerSnapshot> {
         let server = self.servers.get(id)?;
         let in_flight = self
@@ -125,6 +146,7 @@ impl Dispatcher {
             rotation: server.rotation.iter().copied().collect(),
             with_room: server.with_room,
             pending: server.pending.len(),
+            waiting: waiting(server.pending.iter().filter_map(|held| held.waits_for)),
             pending_max: server.pending.max(),
             in_flight,
             totals: server.totals,
@@ -135,6 +157,7 @@ impl Dispatcher {
         let worker = self.workers.get(&id)?;
         Some(WorkerSnapshot {
             worker: id,
+            slot: worker.slot,
             standing: worker.standing,
             window: worker.window,
             servers: worker.servers.clone(),
@@ -142,6 +165,16 @@ impl Dispatcher {
             handed_off: worker.handed_off,
             acked: worker.acked,
             rejected: worker.rejected,
+            load: worker.load(),
+            weight: worker.weight,
         })
     }
+}
+
+fn waiting(awaited: impl Iterator<Item = WorkerId>) -> BTreeMap<WorkerId, usize> {
+    let mut counts = BTreeMap::new();
+    for worker in awaited {
+        *counts.entry(worker).or_default() += 1;
+    }
+    counts
 }

@@ -1,21 +1,24 @@
 //! A house run by proptest: the dispatcher is real, everybody else is played.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use crate::dispatch::replay::Step;
 use crate::dispatch::{Dispatcher, Effect, Input, PolicyName};
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 /// Small on purpose: the queue must overflow often enough to be tested.
 pub(super) const PENDING_MAX: usize = 3;
 
+const SLOTS: u32 = 4;
+
 /// What may happen next. A number chooses among what there is, modulo how many there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
-    Arrive(u8),
+    Arrive(u8, u8),
     Ack(u8),
     Reject(u8),
     Ready(u8),
@@ -25,14 +28,27 @@ pub(super) enum Deed {
     Close(u8, u8),
     Drain(u8),
     Lie(u8, u8, bool),
-    Open(u8, bool),
+    Open(u8, PolicyName),
     Shut(u8),
+    Report(u8, u32),
+    Weigh(u8, u32),
+    Respread(u8, PolicyName),
     Tick,
+}
+
+/// Any policy under which the master accepts.
+pub(super) fn any_policy() -> impl Strategy<Value = PolicyName> {
+    prop::sample::select(
+        PolicyName::ALL
+            .into_iter()
+            .filter(|policy| policy.accepts_in_master())
+            .collect::<Vec<_>>(),
+    )
 }
 
 pub(super) fn any_deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        12 => any::<u8>().prop_map(Deed::Arrive),
+        12 => any::<(u8, u8)>().prop_map(|(server, client)| Deed::Arrive(server, client)),
         8 => any::<u8>().prop_map(Deed::Ack),
         3 => any::<u8>().prop_map(Deed::Reject),
         3 => any::<u8>().prop_map(Deed::Ready),
@@ -42,7 +58,12 @@ pub(super) fn any_deed() -> impl Strategy<Value = Deed> {
         1 => any::<(u8, u8)>().prop_map(|(worker, server)| Deed::Close(worker, server)),
         1 => any::<u8>().prop_map(Deed::Drain),
         1 => any::<(u8, u8, bool)>().prop_map(|(worker, id, acks)| Deed::Lie(worker, id, acks)),
-        1 => any::<(u8, bool)>().prop_map(|(server, shared)| Deed::Open(server, shared)),
+        1 => (any::<u8>(), prop::sample::select(&PolicyName::ALL[..]))
+            .prop_map(|(server, policy)| Deed::Open(server, policy)),
+        2 => (any::<u8>(), 0_u32..6).prop_map(|(worker, open)| Deed::Report(worker, open)),
+        1 => (any::<u8>(), 0_u32..4).prop_map(|(worker, weight)| Deed::Weigh(worker, weight)),
+        1 => (any::<u8>(), prop::sample::select(&PolicyName::ALL[..]))
+            .prop_map(|(server, policy)| Deed::Respread(server, policy)),
         1 => any::<u8>().prop_map(Deed::Shut),
         1 => Just(Deed::Tick),
     ]
@@ -64,6 +85,8 @@ pub(super) struct House {
     pub(super) sent: Vec<Sent>,
     pub(super) windows: BTreeMap<WorkerId, usize>,
     pub(super) windows_sum_max: usize,
+    /// The most workers there ever were at once.
+    pub(super) crowd_max: usize,
     joined: u32,
     pub(super) accepted: Vec<(ConnectionId, ServerId)>,
     pub(super) ended: BTreeSet<ConnectionId>,
@@ -78,6 +101,7 @@ impl House {
             sent: Vec::new(),
             windows: BTreeMap::new(),
             windows_sum_max: 0,
+            crowd_max: 0,
             joined: 0,
             accepted: Vec::new(),
             ended: BTreeSet::new(),
@@ -85,10 +109,10 @@ impl House {
     }
 
     /// Two servers, and as many workers as there are windows, each on both.
-    pub(super) fn with_workers(windows: &[u32]) -> Self {
+    pub(super) fn with_workers(policy: PolicyName, windows: &[u32]) -> Self {
         let mut house = Self::new();
         for server in 0..2 {
-            house.perform(Deed::Open(server, false));
+            house.perform(Deed::Open(server, policy));
         }
         for (worker, &window) in (0..).zip(windows) {
             house.perform(Deed::Join(window));
@@ -102,7 +126,7 @@ impl House {
     /// Turns a deed into an input, if there is anything it can be done to.
     fn input_for(&mut self, deed: Deed) -> Option<Input> {
         Some(match deed {
-            Deed::Arrive(server) => self.arrive(server_of(server)),
+            Deed::Arrive(server, client) => self.arrive(server_of(server), client),
             Deed::Ack(index) => {
                 let Sent {
                     worker, handoff, ..
@@ -128,31 +152,35 @@ impl House {
             },
             Deed::Drain(index) => Input::Draining(self.worker(index)?),
             Deed::Lie(worker, handoff, acks) => lie(worker, handoff, acks),
-            Deed::Open(server, shared) => {
-                let policy = if shared {
-                    PolicyName::Shared
-                } else {
-                    PolicyName::Rr
-                };
-                let server = server_of(server);
-                Input::ServerOpened {
-                    server,
-                    policy,
-                    pending_max: PENDING_MAX,
-                }
-            }
+            Deed::Open(server, policy) => Input::ServerOpened {
+                server: server_of(server),
+                policy,
+                pending_max: PENDING_MAX,
+            },
+            Deed::Report(index, open) => Input::Reported {
+                worker: self.worker(index)?,
+                open,
+            },
+            Deed::Weigh(index, weight) => Input::Weighed {
+                worker: self.worker(index)?,
+                weight,
+            },
+            Deed::Respread(server, policy) => Input::PolicyChanged {
+                server: server_of(server),
+                policy,
+            },
             Deed::Shut(server) => Input::ServerClosed(server_of(server)),
             Deed::Tick => Input::Tick,
         })
     }
 
-    fn arrive(&mut self, server: ServerId) -> Input {
+    fn arrive(&mut self, server: ServerId, client: u8) -> Input {
         let connection = ConnectionId(self.accepted.len() as u64);
         self.accepted.push((connection, server));
         Input::Accepted {
             connection,
             server,
-            client: None,
+            client: address(client),
         }
     }
 
@@ -162,7 +190,14 @@ impl House {
         self.windows.insert(worker, window.max(1) as usize);
         let sum = self.windows.values().sum();
         self.windows_sum_max = self.windows_sum_max.max(sum);
-        Input::Joined { worker, window }
+        self.crowd_max = self.crowd_max.max(self.windows.len());
+        // Fewer slots than workers, so that some follow others, or stand beside them.
+        let slot = SlotId(self.joined % SLOTS);
+        Input::Joined {
+            worker,
+            slot,
+            window,
+        }
     }
 
     fn die(&mut self, index: u8) -> Option<Input> {
@@ -227,6 +262,12 @@ impl House {
         let is_sent = self.sent.iter().any(|sent| sent.connection == connection);
         !is_sent && !self.ended.contains(&connection)
     }
+}
+
+/// One of few clients, so that the same come again; one in eight has no address.
+pub(super) fn address(client: u8) -> Option<SocketAddr> {
+    let last = client % 8;
+    (last > 0).then(|| ([127, 0, 0, last], 40_000 + u16::from(client)).into())
 }
 
 fn server_of(number: u8) -> ServerId {

@@ -3,9 +3,12 @@
 //! Nothing is kept that can be computed: no counts, no queues, no flags "has room". There
 //! is one list of connections in the order of their arrival, and each says where it is.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::{Mismatch, Report};
-use crate::dispatch::{Effect, Input};
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use crate::dispatch::{Effect, Input, PolicyName};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 /// A naive dispatcher that does not order but knows which order is due.
 #[derive(Debug, Default)]
@@ -20,7 +23,13 @@ pub struct Model {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    pub(super) slot: SlotId,
+    pub(super) weight: u32,
     pub(super) window: usize,
+    /// Connections it reported.
+    pub(super) open: u64,
+    /// Connections it acked since.
+    pub(super) taken_since: u64,
     pub(super) listens: Vec<ServerId>,
     pub(super) rests: bool,
     pub(super) drains: bool,
@@ -30,19 +39,34 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) id: ServerId,
-    pub(super) shared: bool,
+    pub(super) policy: PolicyName,
     pub(super) pending_max: usize,
     pub(super) accepting: bool,
+    /// Of `rr`: who has room, in the order in which their turn comes. Of `least-connections`:
+    /// who serves, in the order of their last turn.
     pub(super) ring: Vec<WorkerId>,
+    /// Of `weighted`: what each is owed.
+    pub(super) credits: BTreeMap<WorkerId, i128>,
+    /// Of `sticky`: who had the last client without an address.
+    pub(super) last_without: Option<WorkerId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) server: ServerId,
+    pub(super) client: Option<SocketAddr>,
+    pub(super) waits_for: Option<WorkerId>,
     pub(super) held_by: Option<(WorkerId, HandoffId)>,
     pub(super) deaths: usize,
     pub(super) rejected_by: Vec<WorkerId>,
+}
+
+impl Server {
+    /// Tells whether the master accepts here.
+    pub(super) fn is_ours(&self) -> bool {
+        self.policy != PolicyName::Shared
+    }
 }
 
 impl Model {
@@ -106,10 +130,11 @@ impl Model {
         handoff: HandoffId,
         found: (ConnectionId, WorkerId, ServerId),
     ) -> Result<(), Mismatch> {
-        let expected = self.next_handoff();
-        if expected != Some(found) {
-            return mismatch(&format!("handoff {expected:?}"), &found);
-        }
+        let due = self.next_handoff();
+        let named = due.map(|(place, worker, server)| (self.connections[place].id, worker, server));
+        let Some((place, ..)) = due.filter(|_| named == Some(found)) else {
+            return mismatch(&format!("handoff {named:?}"), &found);
+        };
         if self.last_handoff >= Some(handoff) {
             return mismatch(
                 &format!("a handoff above {:?}", self.last_handoff),
@@ -117,17 +142,10 @@ impl Model {
             );
         }
         self.last_handoff = Some(handoff);
-        let (connection, worker, server) = found;
-        for other in self
-            .connections
-            .iter_mut()
-            .filter(|other| other.id == connection)
-        {
-            other.held_by = Some((worker, handoff));
-        }
-        for other in self.servers.iter_mut().filter(|other| other.id == server) {
-            other.ring.remove(0);
-        }
+        let (_, worker, server) = found;
+        self.take_turn(server, place, worker);
+        self.connections[place].held_by = Some((worker, handoff));
+        self.connections[place].waits_for = None;
         self.refresh_rings();
         self.report.handoffs += 1;
         self.report.per_worker.entry(worker).or_default().handoffs += 1;
@@ -136,16 +154,13 @@ impl Model {
     }
 
     /// Returns the handoff that is due: the connection that came first of all that can move.
-    fn next_handoff(&mut self) -> Option<(ConnectionId, WorkerId, ServerId)> {
-        let mut pending = self.connections.iter().filter(|c| c.held_by.is_none());
-        let first = pending.find(|c| self.someone_has_room(c.server))?;
-        let (connection, server) = (first.id, first.server);
-        let place = self.servers.iter().position(|other| other.id == server)?;
-        // Who comes to the head without room loses the place.
-        let ring = &self.servers[place].ring;
-        let skipped = ring.iter().position(|&worker| self.has_room(worker))?;
-        self.servers[place].ring.drain(..skipped);
-        Some((connection, self.servers[place].ring[0], server))
+    fn next_handoff(&mut self) -> Option<(usize, WorkerId, ServerId)> {
+        let servers: Vec<_> = self.servers.iter().map(|server| server.id).collect();
+        let movable = servers.into_iter().filter_map(|server| {
+            let (place, worker) = self.next_of(server)?;
+            Some((place, worker, server))
+        });
+        movable.min()
     }
 
     fn switch_accept(&mut self, id: ServerId, accepting: bool) -> Result<(), Mismatch> {
@@ -170,40 +185,60 @@ impl Model {
             return mismatch(&format!("handoff {handoff:?}"), &"nothing");
         }
         let wrong =
-            |server: &&Server| !server.shared && server.accepting != self.wants_accept(server.id);
+            |server: &&Server| server.is_ours() && server.accepting != self.wants_accept(server.id);
         match self.servers.iter().find(wrong) {
             Some(server) => mismatch(&format!("{} to change", server.id), &server.accepting),
             None => Ok(()),
         }
     }
 
-    /// Lines up who has room and stands nowhere, and drops who may not be picked.
+    /// Lines up who stands nowhere and should, and drops who may not be picked.
     fn refresh_rings(&mut self) {
-        let ids: Vec<_> = self.servers.iter().map(|server| server.id).collect();
-        for (place, id) in ids.into_iter().enumerate() {
-            let rotation = self.rotation(id);
-            let rests = |worker: &WorkerId| self.workers.iter().any(|w| w.id == *worker && w.rests);
-            let mut ring = self.servers[place].ring.clone();
-            ring.retain(|worker| rotation.contains(worker) && !rests(worker));
-            let free = rotation.into_iter().filter(|&worker| self.has_room(worker));
-            let newcomers: Vec<_> = free.filter(|worker| !ring.contains(worker)).collect();
-            ring.extend(newcomers);
-            self.servers[place].ring = ring;
+        for place in 0..self.servers.len() {
+            let id = self.servers[place].id;
+            let serving = self.serving(id);
+            let free: Vec<_> = self.free_workers(id).collect();
+            let server = &mut self.servers[place];
+            let is_rr = server.policy == PolicyName::Rr;
+            let mut newcomers = if is_rr { free } else { serving.clone() };
+            server.ring.retain(|worker| serving.contains(worker));
+            newcomers.retain(|worker| !server.ring.contains(worker));
+            server.ring.extend(newcomers);
+            server.credits.retain(|worker, _| serving.contains(worker));
+            for connection in self.connections.iter_mut().filter(|c| c.server == id) {
+                connection
+                    .waits_for
+                    .take_if(|awaited| !serving.contains(awaited));
+            }
         }
     }
 
+    /// Lists who listens on a server and does not leave, by number.
     pub(super) fn rotation(&self, server: ServerId) -> Vec<WorkerId> {
         let listens = |worker: &&Worker| {
             worker.listens.contains(&server) && !worker.drains && !worker.expelled
         };
-        self.workers
-            .iter()
-            .filter(listens)
-            .map(|worker| worker.id)
-            .collect()
+        let listening = self.workers.iter().filter(listens);
+        let mut rotation: Vec<_> = listening.map(|worker| worker.id).collect();
+        rotation.sort();
+        rotation
     }
 
-    fn has_room(&self, id: WorkerId) -> bool {
+    /// Lists who of a rotation does not rest.
+    pub(super) fn serving(&self, server: ServerId) -> Vec<WorkerId> {
+        let rests = |worker: &WorkerId| self.workers.iter().any(|w| w.id == *worker && w.rests);
+        let mut serving = self.rotation(server);
+        serving.retain(|worker| !rests(worker));
+        serving
+    }
+
+    /// Lists who of a rotation has room.
+    pub(super) fn free_workers(&self, server: ServerId) -> impl Iterator<Item = WorkerId> {
+        let rotation = self.rotation(server).into_iter();
+        rotation.filter(|worker| self.has_room(*worker))
+    }
+
+    pub(super) fn has_room(&self, id: WorkerId) -> bool {
         let held = self
             .connections
             .iter()
@@ -220,11 +255,16 @@ impl Model {
     }
 
     fn wants_accept(&self, id: ServerId) -> bool {
-        let is_ours = self
-            .servers
-            .iter()
-            .any(|server| server.id == id && !server.shared);
-        is_ours && self.someone_has_room(id) && self.pending(id).next().is_none()
+        let ours = self.servers.iter().filter(|server| server.is_ours());
+        ours.filter(|server| server.id == id)
+            .any(|server| self.goes_straight_on(server))
+    }
+
+    /// Tells whether one who comes now finds a worker, and nobody before him.
+    pub(super) fn goes_straight_on(&self, server: &Server) -> bool {
+        let queues = server.policy != PolicyName::Sticky;
+        let is_empty = || self.pending(server.id).next().is_none();
+        self.someone_has_room(server.id) && (!queues || is_empty())
     }
 
     pub(super) fn pending(&self, server: ServerId) -> impl Iterator<Item = &Connection> {

@@ -1,14 +1,21 @@
 //! The model's ears: what each fact means, and which orders must follow from it at once.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::model::{Connection, Model, Server, Worker};
 use crate::dispatch::{Breach, Effect, Input, PolicyName, RefusalReason};
-use crate::id::{ConnectionId, HandoffId, ServerId, WorkerId};
+use crate::id::{ConnectionId, HandoffId, ServerId, SlotId, WorkerId};
 
 impl Model {
     /// Notes a fact, and returns which orders must follow before any handoff.
     pub(super) fn note(&mut self, input: &Input) -> Vec<Effect> {
         match *input {
-            Input::Joined { worker, window } => self.note_joined(worker, window),
+            Input::Joined {
+                worker,
+                slot,
+                window,
+            } => self.note_joined(worker, slot, window),
             Input::Listening { worker, server } => self.note_listening(worker, server),
             Input::Closed { worker, server } => {
                 let workers = self.workers.iter_mut().filter(|other| other.id == worker);
@@ -19,9 +26,11 @@ impl Model {
             Input::Acked { worker, handoff } => return self.note_acked(worker, handoff),
             Input::Rejected { worker, handoff } => return self.note_rejected(worker, handoff),
             Input::Accepted {
-                connection, server, ..
+                connection,
+                server,
+                client,
             } => {
-                return self.note_accepted(connection, server);
+                return self.note_accepted(connection, server, client);
             }
             Input::WorkerGone(worker) => return self.note_gone(worker),
             Input::ServerOpened {
@@ -31,18 +40,27 @@ impl Model {
             } => {
                 self.note_opened(server, policy, pending_max);
             }
+            Input::PolicyChanged { server, policy } => self.note_policy(server, policy),
+            Input::Reported { worker, open } => self.change(worker, |worker| {
+                (worker.open, worker.taken_since) = (open.into(), 0);
+            }),
+            Input::Weighed { worker, weight } => self.note_weight(worker, weight),
             Input::ServerClosed(server) => return self.note_closed(server),
             Input::Tick => {}
         }
         Vec::new()
     }
 
-    fn note_joined(&mut self, id: WorkerId, window: u32) {
+    fn note_joined(&mut self, id: WorkerId, slot: SlotId, window: u32) {
         if !self.workers.iter().any(|worker| worker.id == id) {
             let (window, listens) = (window.max(1) as usize, Vec::new());
             let worker = Worker {
                 id,
+                slot,
+                weight: 1,
                 window,
+                open: 0,
+                taken_since: 0,
                 listens,
                 rests: false,
                 drains: false,
@@ -68,6 +86,7 @@ impl Model {
             return self.note_breach(worker, Breach::AckedUnknown(handoff));
         };
         let connection = self.connections.remove(place);
+        self.change(worker, |worker| worker.taken_since += 1);
         self.report.released += 1;
         self.report.per_worker.entry(worker).or_default().released += 1;
         self.report
@@ -107,7 +126,12 @@ impl Model {
         }
     }
 
-    fn note_accepted(&mut self, id: ConnectionId, server: ServerId) -> Vec<Effect> {
+    fn note_accepted(
+        &mut self,
+        id: ConnectionId,
+        server: ServerId,
+        client: Option<SocketAddr>,
+    ) -> Vec<Effect> {
         self.report.accepted += 1;
         let pending = self.pending(server).count();
         let refuse = |reason| {
@@ -118,8 +142,8 @@ impl Model {
         };
         let refusal = match self.servers.iter().find(|other| other.id == server) {
             None => refuse(RefusalReason::ServerClosed),
-            Some(server) if server.shared => refuse(RefusalReason::SharedServer),
-            Some(server) if pending == 0 && self.someone_has_room(server.id) => Vec::new(),
+            Some(server) if !server.is_ours() => refuse(RefusalReason::SharedServer),
+            Some(server) if self.goes_straight_on(server) => Vec::new(),
             Some(server) if pending >= server.pending_max => refuse(RefusalReason::PendingFull),
             Some(_) => Vec::new(),
         };
@@ -129,6 +153,8 @@ impl Model {
             self.connections.push(Connection {
                 id,
                 server,
+                client,
+                waits_for: None,
                 held_by,
                 deaths: 0,
                 rejected_by,
@@ -155,15 +181,44 @@ impl Model {
 
     fn note_opened(&mut self, id: ServerId, policy: PolicyName, pending_max: usize) {
         if !self.servers.iter().any(|server| server.id == id) {
-            let (shared, ring) = (policy == PolicyName::Shared, Vec::new());
             self.servers.push(Server {
                 id,
-                shared,
+                policy,
                 pending_max,
                 accepting: false,
-                ring,
+                ring: Vec::new(),
+                credits: BTreeMap::new(),
+                last_without: None,
             });
             self.report.per_server.entry(id).or_default();
+        }
+    }
+
+    fn note_policy(&mut self, id: ServerId, policy: PolicyName) {
+        let mut ours = self.servers.iter_mut().filter(|server| server.is_ours());
+        let Some(server) = ours.find(|server| server.id == id) else {
+            return;
+        };
+        if policy == PolicyName::Shared {
+            return;
+        }
+        server.policy = policy;
+        server.ring.clear();
+        server.credits.clear();
+        server.last_without = None;
+        for connection in self.connections.iter_mut().filter(|c| c.server == id) {
+            connection.waits_for = None;
+        }
+    }
+
+    /// Wherever the worker serves, all that is owed is forgotten.
+    fn note_weight(&mut self, id: WorkerId, weight: u32) {
+        self.change(id, |worker| worker.weight = weight);
+        let servers: Vec<_> = self.servers.iter().map(|server| server.id).collect();
+        for (place, server) in servers.into_iter().enumerate() {
+            if self.rotation(server).contains(&id) {
+                self.servers[place].credits.clear();
+            }
         }
     }
 
@@ -194,7 +249,7 @@ impl Model {
                 .filter(|&&other| other == worker)
                 .count()
         };
-        let mut open = self.servers.iter().filter(|server| !server.shared);
+        let mut open = self.servers.iter().filter(|server| server.is_ours());
         let reason = if !open.any(|server| server.id == connection.server) {
             RefusalReason::ServerClosed
         } else if connection.deaths >= 3 {
