@@ -1,5 +1,7 @@
 //! What a seed stands for: the size of the house and what may go wrong in it.
 
+use maitred_core::dispatch::PolicyName;
+
 use super::random::Random;
 
 /// One history's parameters. Times are virtual microseconds, chances are in percent.
@@ -7,6 +9,10 @@ use super::random::Random;
 pub struct Plan {
     /// Where all of this and every later draw comes from.
     pub seed: u64,
+    /// How connections are spread at first.
+    pub policy: PolicyName,
+    /// How many addresses clients have; one more has none.
+    pub addresses: u64,
     /// Listeners.
     pub servers: u64,
     /// Workers at the start.
@@ -52,10 +58,14 @@ pub enum Fate {
     Relisten,
     /// A server is closed under its clients, or opened again.
     Shut,
+    /// A server's connections are spread in another way.
+    Respread,
+    /// A worker gets another weight.
+    Weigh,
 }
 
 impl Fate {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Crash,
         Self::Hang,
         Self::Drain,
@@ -63,7 +73,16 @@ impl Fate {
         Self::ScaleUp,
         Self::Relisten,
         Self::Shut,
+        Self::Respread,
+        Self::Weigh,
     ];
+}
+
+/// Draws a policy under which the master accepts.
+pub fn any_policy(random: &mut Random) -> PolicyName {
+    let ours = PolicyName::ALL.into_iter();
+    let ours: Vec<_> = ours.filter(|policy| policy.accepts_in_master()).collect();
+    random.pick(&ours).unwrap_or(PolicyName::Rr)
 }
 
 impl Plan {
@@ -78,6 +97,8 @@ impl Plan {
         let clients = random.between(3, 30);
         Self {
             seed,
+            policy: any_policy(&mut random),
+            addresses: random.pick(&[1, 2, 30]).unwrap_or(1),
             servers: random.between(1, 3),
             workers: random.between(1, 5),
             window_max: random.between(1, 5),

@@ -8,13 +8,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Instant;
 
-use maitred_core::dispatch::Dispatcher;
 use maitred_core::dispatch::replay::{Model, Step};
+use maitred_core::dispatch::{Dispatcher, PolicyName};
 use maitred_core::id::{ServerId, WorkerId};
 
 use super::Outcome;
 use super::kernel::{Fortune, Listener};
-use super::plan::Plan;
+use super::plan::{Fate, Plan};
 use super::random::Random;
 use super::worker::{FakeWorker, Message};
 
@@ -57,6 +57,8 @@ pub struct World {
     workers: BTreeMap<WorkerId, FakeWorker>,
     workers_ever: u32,
     windows_sum_max: usize,
+    /// The most workers there ever were at once.
+    crowd_max: usize,
     /// How many handoffs there were.
     issued: u64,
     fortunes: Vec<Fortune>,
@@ -82,6 +84,7 @@ impl World {
             workers: BTreeMap::new(),
             workers_ever: 0,
             windows_sum_max: 0,
+            crowd_max: 0,
             issued: 0,
             fortunes: Vec::new(),
             ended: 0,
@@ -174,7 +177,12 @@ impl World {
                 self.ended
             )
         })?;
-        let bound = self.plan.pending_max + self.windows_sum_max;
+        // Under `sticky` so many may wait for each worker that is full, while one is not.
+        let is_ever_sticky =
+            self.plan.policy == PolicyName::Sticky || self.plan.fates.contains(&Fate::Respread);
+        let others = self.crowd_max.saturating_sub(1).max(1);
+        let queues = if is_ever_sticky { others } else { 1 };
+        let bound = self.plan.pending_max * queues + self.windows_sum_max;
         for &server in self.listeners.keys() {
             let pending = self.dispatcher.pending_of(server);
             law(pending <= bound, || {

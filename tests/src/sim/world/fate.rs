@@ -5,7 +5,7 @@ use maitred_core::id::{HandoffId, ServerId, WorkerId};
 
 use super::{Event, Law, World};
 use crate::sim::kernel::Listener;
-use crate::sim::plan::Fate;
+use crate::sim::plan::{Fate, any_policy};
 use crate::sim::worker::{FakeWorker, Message};
 
 /// How long a worker may do nothing before it is killed.
@@ -25,6 +25,14 @@ impl World {
         match (fate, victim, server) {
             (Some(Fate::ScaleUp), ..) => self.spawn(false),
             (Some(Fate::Shut), _, Some(server)) => self.shut(server),
+            (Some(Fate::Respread), _, Some(server)) => {
+                let policy = any_policy(&mut self.random);
+                self.tell(Input::PolicyChanged { server, policy })
+            }
+            (Some(Fate::Weigh), Some(worker), _) => {
+                let weight = u32::try_from(self.random.below(5)).unwrap_or(1);
+                self.tell(Input::Weighed { worker, weight })
+            }
             (Some(Fate::Crash), Some(victim), _) => {
                 self.kill(victim);
                 Ok(())

@@ -1,9 +1,10 @@
 //! The played shell: it reports facts to the dispatcher and performs its orders.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use maitred_core::dispatch::replay::Step;
-use maitred_core::dispatch::{Effect, Input, PolicyName, RefusalReason};
+use maitred_core::dispatch::{Effect, Input, RefusalReason};
 use maitred_core::id::{ConnectionId, HandoffId, ServerId, WorkerId};
 
 use super::{Event, Law, World, law};
@@ -159,6 +160,7 @@ impl World {
         listener.backlog -= 1;
         self.outcome.accepted += 1;
         let connection = ConnectionId(self.fortunes.len() as u64);
+        let client = self.any_client();
         self.fortunes.push(Fortune::default());
         if only_if_resumed {
             self.plan_in(0, Event::AcceptTurn(server));
@@ -166,8 +168,15 @@ impl World {
         self.tell(Input::Accepted {
             connection,
             server,
-            client: None,
+            client,
         })
+    }
+
+    /// Draws one of the clients' addresses, or none.
+    fn any_client(&mut self) -> Option<SocketAddr> {
+        let number = self.random.between(0, self.plan.addresses);
+        let last = u8::try_from(number).unwrap_or(u8::MAX);
+        (last > 0).then(|| ([10, 0, 0, last], 40_000).into())
     }
 
     /// Reads one message from a worker's channel.
@@ -184,6 +193,7 @@ impl World {
             Message::Acked(handoff) => Input::Acked { worker, handoff },
             Message::Rejected(handoff) => Input::Rejected { worker, handoff },
             Message::Ready => Input::Ready(worker),
+            Message::Reported(open) => Input::Reported { worker, open },
         })?;
         self.let_drained_go(worker);
         Ok(())
@@ -226,10 +236,10 @@ impl World {
             is_open: true,
             ..Listener::default()
         };
-        let pending_max = self.plan.pending_max;
+        let (policy, pending_max) = (self.plan.policy, self.plan.pending_max);
         self.tell(Input::ServerOpened {
             server,
-            policy: PolicyName::Rr,
+            policy,
             pending_max,
         })
     }
