@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::events::Events;
+use crate::policy;
 use crate::preload;
 use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};
@@ -117,6 +118,10 @@ impl Cluster {
             return Err(ClusterError::IsWorker);
         }
         let settings = complete(settings)?;
+        if let Some(policy) = settings.policy {
+            policy::check_reports(policy, &settings)
+                .map_err(|error| ClusterError::Setting(error.to_string()))?;
+        }
         // What this process was started with, and nobody has closed, is not for workers.
         fd::seal_inherited()?;
         let trace = settings.trace.as_deref().map(Trace::create).transpose()?;

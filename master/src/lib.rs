@@ -60,6 +60,7 @@ mod event;
 mod events;
 mod launch;
 mod operation;
+mod policy;
 mod preload;
 mod record;
 mod settings;
@@ -81,6 +82,7 @@ pub use maitred_protocol::message::Statistics;
 pub use operation::{
     Cut, ReloadError, ReloadReport, Replacement, RestartError, RestartReport, SlotStatus,
 };
+pub use policy::{PolicyError, WEIGHT_MAX};
 pub use record::{ConnectionEvent, ConnectionRecord, ConnectionStep};
 pub use settings::{
     INSTANCES_MAX, KEEPALIVE_GRACE, LINE_MAX, NODE_WINDOW, Output, PENDING_MAX, Settings, WINDOW,

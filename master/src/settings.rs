@@ -108,7 +108,8 @@ pub struct Settings {
     pub env: BTreeMap<OsString, OsString>,
     /// Where workers' output goes.
     pub output: Option<Output>,
-    /// How connections are spread; default `rr`. Servers that are open keep what they have.
+    /// How connections are spread; default `rr`. Servers that are open keep what they have: for
+    /// those there is [`Cluster::change_policy`](crate::Cluster::change_policy).
     pub policy: Option<PolicyName>,
     /// Handoffs in flight per worker; default [`WINDOW`], of Node workers [`NODE_WINDOW`].
     pub window: Option<u32>,

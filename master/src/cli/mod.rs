@@ -23,6 +23,7 @@ mod replay;
 mod run;
 mod scale;
 mod signals;
+mod spread;
 mod story;
 
 use std::io::{self, Write};
@@ -53,6 +54,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     Ls(ls::LsArguments),
     Scale(scale::ScaleArguments),
+    Policy(spread::PolicyArguments),
+    Weigh(spread::WeighArguments),
     Reload(change::ReloadArguments),
     /// Drain workers and start others in their slots, from the program that is on disk now.
     Restart(change::ChangeArguments),
@@ -109,6 +112,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(*arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments),
+        Command::Policy(arguments) => spread::policy(&arguments),
+        Command::Weigh(arguments) => spread::weigh(&arguments),
         Command::Reload(arguments) => change::reload(&arguments),
         Command::Restart(arguments) => change::restart(&arguments),
         Command::Stop(arguments) => change::stop(&arguments),

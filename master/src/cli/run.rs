@@ -15,7 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
 use maitred::{
-    Cluster, Dialect, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings, WINDOW_MAX,
+    Cluster, ClusterError, Dialect, Limits, Outcome, Output, PENDING_MAX, PolicyName, Settings,
+    WINDOW_MAX,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -226,7 +227,8 @@ async fn serve(
     let mut signals = Signals::new().context("listen to signals")?;
     let socket = lock.open_socket().map_err(misplaced)?;
     let target = target(arguments.events_file.as_deref())?;
-    let cluster = Arc::new(Cluster::foreground(settings)?);
+    let cluster = Cluster::foreground(settings).map_err(unsettled)?;
+    let cluster = Arc::new(cluster);
     let (heard, steps) = (cluster.events(), cluster.connection_record());
     let journal = Journal::new(heard, steps, arguments.events, target);
     let telling = tokio::task::spawn_blocking(move || {
@@ -250,6 +252,14 @@ async fn serve(
     };
     control.end().await;
     code
+}
+
+/// A cluster that cannot be had with these settings is a matter for whoever chose them.
+fn unsettled(error: ClusterError) -> anyhow::Error {
+    match error {
+        ClusterError::Setting(reason) => Misuse(reason).into(),
+        ClusterError::IsWorker | ClusterError::Ended | ClusterError::Io(_) | _ => error.into(),
+    }
 }
 
 /// Opens what events are written into.

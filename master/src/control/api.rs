@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use maitred::{SlotState, WorkerState};
+use maitred::{PolicyName, SlotState, WorkerState};
 use serde::{Deserialize, Serialize};
 
 use super::name::{AppName, Target};
@@ -28,6 +28,10 @@ pub(crate) mod route {
     pub(crate) const RESTART: &str = "/v1/apps/{app}/restart";
     /// No workers.
     pub(crate) const STOP: &str = "/v1/apps/{app}/stop";
+    /// Another way to spread connections.
+    pub(crate) const POLICY: &str = "/v1/apps/{app}/policy";
+    /// Another share for one worker.
+    pub(crate) const WEIGHT: &str = "/v1/apps/{app}/weight";
     /// Counters at zero.
     pub(crate) const RESET: &str = "/v1/apps/{app}/reset";
     /// The end of the master.
@@ -61,6 +65,9 @@ pub(crate) struct AppRow {
     pub(crate) wanted: u32,
     /// How many listen.
     pub(crate) listening: u32,
+    /// How its connections are spread.
+    #[serde(default)]
+    pub(crate) policy: String,
     /// How often accepting failed since the master began, by the kernel's name for the error.
     #[serde(default)]
     pub(crate) accept_errors: BTreeMap<String, u64>,
@@ -205,6 +212,53 @@ pub(crate) struct ScaledRow {
     /// How many workers it was to have.
     pub(crate) from: u32,
     /// How many it is to have now.
+    pub(crate) to: u32,
+}
+
+/// Asks for another policy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyRequest {
+    /// Its name.
+    pub(crate) policy: PolicyName,
+}
+
+/// Answers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Respread {
+    /// One row an app.
+    pub(crate) policies: Vec<PolicyRow>,
+}
+
+/// What was made of one app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PolicyRow {
+    /// Its name.
+    pub(crate) name: AppName,
+    /// How its connections were spread.
+    pub(crate) from: PolicyName,
+    /// How they are now.
+    pub(crate) to: PolicyName,
+}
+
+/// Asks for another weight of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WeightRequest {
+    /// Its share, in relation to the others'.
+    pub(crate) weight: u32,
+}
+
+/// Answers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Weighed {
+    /// The app.
+    pub(crate) name: AppName,
+    /// The worker's slot.
+    pub(crate) slot: u32,
+    /// What it weighed.
+    pub(crate) from: u32,
+    /// What it weighs now.
     pub(crate) to: u32,
 }
 

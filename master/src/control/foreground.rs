@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use maitred::{
-    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, ReloadError, ReloadWish,
-    RestartError, SlotId, SlotStatus, Snapshot, Statistics, WorkerId,
+    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, PolicyError, PolicyName,
+    ReloadError, ReloadWish, RestartError, SlotId, SlotStatus, Snapshot, Statistics, WorkerId,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::api::{ChangedRow, Killed, ScaledRow};
+use super::api::{ChangedRow, Killed, PolicyRow, ScaledRow, Weighed};
 use super::name::{AppName, Target};
 use super::refusal::{Kind, Refusal};
 use super::steward::{App, Bulletin, Change, News, Place, Steward, Whom};
@@ -248,7 +248,9 @@ impl Steward for Foreground {
         let acked = acked(&self.cluster.snapshot().await.map_err(refused)?);
         let errors = self.cluster.accept_errors().await.map_err(refused)?;
         let errors = errors.iter().map(|(name, count)| (name.to_owned(), count));
+        let policy = self.cluster.policy().await.map_err(policy_refused)?;
         Ok(vec![App {
+            policy,
             accept_errors: errors.collect(),
             name: self.name.clone(),
             wanted: Staff::of(&slots, None).wanted,
@@ -268,6 +270,23 @@ impl Steward for Foreground {
         let to = to.count_from(from).map_err(refuse)?;
         self.cluster.scale(to).await.map_err(refused)?;
         Ok(ScaledRow { name, from, to })
+    }
+
+    async fn change_policy(&self, _: &AppName, to: PolicyName) -> Result<PolicyRow, Refusal> {
+        let changed = self.cluster.change_policy(to).await;
+        let (from, name) = (changed.map_err(policy_refused)?, self.name.clone());
+        Ok(PolicyRow { name, from, to })
+    }
+
+    async fn weigh(&self, _: &AppName, slot: u32, to: u32) -> Result<Weighed, Refusal> {
+        let weighed = self.cluster.weigh(SlotId(slot), to).await;
+        let (from, name) = (weighed.map_err(policy_refused)?, self.name.clone());
+        Ok(Weighed {
+            name,
+            slot,
+            from,
+            to,
+        })
     }
 
     async fn change(&self, change: Change, whom: &Whom) -> Result<ChangedRow, Refusal> {
@@ -328,6 +347,18 @@ fn refused(error: ClusterError) -> Refusal {
         | ClusterError::Io(_)
         | _ => Refusal::new(Kind::Ending, format!("the master is ending: {error}")),
     }
+}
+
+fn policy_refused(error: PolicyError) -> Refusal {
+    let kind = match error {
+        PolicyError::Ended => Kind::Ending,
+        PolicyError::NoSuchSlot(_) => Kind::NoSuchWorker,
+        PolicyError::CannotReport { .. }
+        | PolicyError::OtherAcceptor { .. }
+        | PolicyError::TooHeavy(_)
+        | _ => Kind::BadRequest,
+    };
+    Refusal::new(kind, error.to_string())
 }
 
 impl News for Events {

@@ -29,6 +29,7 @@ pub(crate) mod refusal;
 mod roster;
 mod routes;
 pub(crate) mod server;
+mod spread;
 mod stats;
 pub(crate) mod steward;
 mod stream;

@@ -28,6 +28,7 @@ use super::guard;
 use super::name::Subject;
 use super::refusal::{Kind, Refusal, RefusalAnswer};
 use super::roster::{List, Roster};
+use super::spread;
 use super::steward::{App, Change, Steward, Whom};
 use super::stream;
 use super::tempo::Tempo;
@@ -65,7 +66,7 @@ impl<S: Steward> Office<S> {
     }
 
     /// Lets a client act, or tells it that too many wait already.
-    async fn act(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+    pub(super) async fn act(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         let too_many = || format!("{ACTS_MAX} commands are waited for already; try again later");
         let permit = self.acts.try_acquire();
         let permit = permit.map_err(|_| Refusal::new(Kind::Busy, too_many()))?;
@@ -90,7 +91,7 @@ impl<S: Steward> Office<S> {
     }
 }
 
-type Shared<S> = State<Arc<Office<S>>>;
+pub(super) type Shared<S> = State<Arc<Office<S>>>;
 
 /// Makes all routes. Each request has to pass `guard.rs` first, whatever its route.
 pub(crate) fn router<S: Steward>(office: Arc<Office<S>>) -> Router {
@@ -100,6 +101,8 @@ pub(crate) fn router<S: Steward>(office: Arc<Office<S>>) -> Router {
         .route(route::WORKERS, get(workers::<S>))
         .route(route::EVENTS, get(stream::events::<S>))
         .route(route::SCALE, post(scale::<S>))
+        .route(route::POLICY, post(spread::policy::<S>))
+        .route(route::WEIGHT, post(spread::weight::<S>))
         .route(route::RELOAD, post(reload::<S>))
         .route(route::RESTART, post(restart::<S>))
         .route(route::STOP, post(stop::<S>))
@@ -135,6 +138,7 @@ fn app_row(app: &App) -> AppRow {
         name: app.name.clone(),
         wanted: app.wanted,
         listening: u32::try_from(listening.count()).unwrap_or(u32::MAX),
+        policy: app.policy.to_string(),
         accept_errors: app.accept_errors.clone(),
     }
 }
@@ -245,7 +249,7 @@ async fn wrong_method() -> Refusal {
 }
 
 /// What a command is about, as it stands in the path.
-struct About(String);
+pub(super) struct About(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for About {
     type Rejection = Refusal;
@@ -258,7 +262,7 @@ impl<S: Send + Sync> FromRequestParts<S> for About {
 }
 
 /// Finds what a command is about.
-fn find(list: &List, subject: &str) -> Result<Vec<Whom>, Refusal> {
+pub(super) fn find(list: &List, subject: &str) -> Result<Vec<Whom>, Refusal> {
     let whole = |app: &App| Whom {
         app: app.name.clone(),
         slot: None,
@@ -297,7 +301,7 @@ fn no_such_worker(slot: u32) -> Refusal {
     Refusal::new(Kind::NoSuchWorker, message)
 }
 
-fn refuse(message: String) -> Refusal {
+pub(super) fn refuse(message: String) -> Refusal {
     Refusal::new(Kind::BadRequest, message)
 }
 
@@ -306,7 +310,7 @@ fn refuse(message: String) -> Refusal {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-fn read<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, Refusal> {
     // What kind of content it claims to be does not matter: curl -d says it is a form.
     serde_json::from_slice(body)
         .map_err(|error| refuse(format!("the body is wrong: {error}; send {wanted}")))
@@ -320,7 +324,7 @@ fn read_or_default<T: DeserializeOwned + Default>(body: &[u8], wanted: &str) -> 
     }
 }
 
-fn answer(value: &impl Serialize) -> Response {
+pub(super) fn answer(value: &impl Serialize) -> Response {
     respond(StatusCode::OK, value)
 }
 

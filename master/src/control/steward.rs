@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use super::api::{ChangedRow, Killed, ScaledRow, State};
+use maitred::PolicyName;
+
+use super::api::{ChangedRow, Killed, PolicyRow, ScaledRow, State, Weighed};
 use super::name::{AppName, Target};
 use super::refusal::Refusal;
 
@@ -29,6 +31,21 @@ pub(crate) trait Steward: Send + Sync + 'static {
         app: &AppName,
         to: Target,
     ) -> impl Future<Output = Result<ScaledRow, Refusal>> + Send;
+
+    /// Spreads an app's connections in another way.
+    fn change_policy(
+        &self,
+        app: &AppName,
+        policy: PolicyName,
+    ) -> impl Future<Output = Result<PolicyRow, Refusal>> + Send;
+
+    /// Gives the worker of a slot another share of connections.
+    fn weigh(
+        &self,
+        app: &AppName,
+        slot: u32,
+        weight: u32,
+    ) -> impl Future<Output = Result<Weighed, Refusal>> + Send;
 
     /// Does something to an app or to one of its workers.
     fn change(
@@ -102,6 +119,8 @@ pub(crate) struct App {
     pub(crate) name: AppName,
     /// How many workers it is to have.
     pub(crate) wanted: u32,
+    /// How its connections are spread.
+    pub(crate) policy: PolicyName,
     /// How often accepting failed since the master began, by the kernel's name for the error.
     pub(crate) accept_errors: BTreeMap<String, u64>,
     /// Its workers, and its slots that have none.

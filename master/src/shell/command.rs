@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use maitred_core::dispatch::Snapshot;
+use maitred_core::dispatch::{PolicyName, Snapshot};
 use maitred_core::id::{SlotId, WorkerId};
 use maitred_core::supervise::ReloadWish;
 use tokio::sync::oneshot;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::accept_errors::AcceptErrors;
 use crate::cluster::ClusterError;
 use crate::operation::{ReloadError, ReloadReport, RestartError, RestartReport, SlotStatus};
+use crate::policy::PolicyError;
 use crate::settings::Settings;
 use crate::shell::dialect::UserText;
 use crate::worker::{SendError, Worker};
@@ -53,6 +54,19 @@ pub(crate) enum Command {
     /// Describe the dispatcher's state.
     Snapshot(oneshot::Sender<Snapshot>),
     AcceptErrors(oneshot::Sender<AcceptErrors>),
+    /// Say how connections are spread.
+    Policy(oneshot::Sender<PolicyName>),
+    /// Spread them in another way, and answer how it was before.
+    ChangePolicy {
+        policy: PolicyName,
+        reply: oneshot::Sender<Result<PolicyName, PolicyError>>,
+    },
+    /// Give a slot another weight, and answer what it was before.
+    Weigh {
+        slot: SlotId,
+        weight: u32,
+        reply: oneshot::Sender<Result<u32, PolicyError>>,
+    },
     /// Replace every worker by a new one.
     Reload {
         wish: ReloadWish,

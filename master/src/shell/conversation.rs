@@ -131,6 +131,7 @@ impl Master {
                 window,
             },
         );
+        self.weigh_newcomer(now, worker, slot);
         if self.is_leaving(worker) {
             // It was told to leave before it could be told anything: it may still come to
             // listen, but must not be handed anything.

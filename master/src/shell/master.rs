@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::time::Instant;
 
-use maitred_core::dispatch::{Dispatcher, Effect, Input, PolicyName};
+use maitred_core::dispatch::{Dispatcher, Effect, Input};
 use maitred_core::id::{Generation, ServerId, SlotId, WorkerId};
 use maitred_core::supervise::{Fact, Order, Outcome, Supervisor, WorkerState};
 use maitred_protocol::message::Statistics;
@@ -65,6 +65,8 @@ pub(crate) struct Master {
     pub(super) retry_at: Option<Instant>,
     /// When the first worker has rested that refused a connection.
     pub(super) rest_ends: Option<Instant>,
+    /// The weights that slots were given. A slot that was scaled away keeps its own.
+    pub(super) weights: BTreeMap<SlotId, u32>,
     pub(super) closing: Option<Closing>,
     pub(super) departures: Vec<oneshot::Sender<()>>,
     pub(super) reloading: Option<Reloading>,
@@ -208,6 +210,7 @@ impl Master {
             last_accepted: ServerId(0),
             retry_at: None,
             rest_ends: None,
+            weights: BTreeMap::new(),
             closing: None,
             departures: Vec::new(),
             reloading: None,
@@ -302,6 +305,15 @@ impl Master {
             Command::Workers(reply) => drop(reply.send(self.handles())),
             Command::Snapshot(reply) => drop(reply.send(self.dispatcher.snapshot())),
             Command::AcceptErrors(reply) => drop(reply.send(self.accept_errors.clone())),
+            Command::Policy(reply) => drop(reply.send(self.policy())),
+            Command::ChangePolicy { policy, reply } => {
+                drop(reply.send(self.change_policy(now, policy)));
+            }
+            Command::Weigh {
+                slot,
+                weight,
+                reply,
+            } => drop(reply.send(self.weigh(now, slot, weight))),
             Command::Shutdown => self.shut_down(now),
         }
     }
@@ -322,10 +334,6 @@ impl Master {
     /// Tells the owner. A slow listener loses events and is told how many; nobody waits.
     pub(super) fn announce(&self, event: Event) {
         self.outlets.announcer.announce(event);
-    }
-
-    pub(super) fn policy(&self) -> PolicyName {
-        self.settings.policy.unwrap_or(PolicyName::Rr)
     }
 
     /// Returns how many handoffs a worker may have in flight.

@@ -40,5 +40,6 @@ mod restarting;
 mod resting;
 mod server;
 mod servers;
+mod spreading;
 pub(crate) mod trace;
 mod worker_link;

@@ -77,12 +77,11 @@ impl Server {
     /// Those of epoll_ctl(2); nothing is left of the socket then.
     pub(super) fn new(key: ServerKey, bound: Bound, policy: PolicyName) -> io::Result<Self> {
         let policy = effective_policy(&key.address, policy);
-        let listener = match policy {
-            PolicyName::Shared => Listener::Kept(bound.socket),
-            PolicyName::Rr | _ => {
-                let watched = fd::watch(bound.socket, Interest::READABLE);
-                Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
-            }
+        let listener = if policy.accepts_in_master() {
+            let watched = fd::watch(bound.socket, Interest::READABLE);
+            Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
+        } else {
+            Listener::Kept(bound.socket)
         };
         Ok(Self {
             key,

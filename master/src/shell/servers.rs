@@ -137,6 +137,18 @@ impl Servers {
         self.open.keys().copied().collect()
     }
 
+    /// Notes how connections are spread from now on where the master accepts, and returns those
+    /// servers.
+    pub(crate) fn respread(&mut self, policy: PolicyName) -> Vec<ServerId> {
+        let watched = self.watched();
+        for server in &watched {
+            if let Some(entry) = self.open.get_mut(server) {
+                entry.policy = policy;
+            }
+        }
+        watched
+    }
+
     /// Returns the servers on which the master accepts.
     pub(crate) fn watched(&self) -> Vec<ServerId> {
         let watched =

@@ -26,6 +26,12 @@ fn every_route_does_what_it_says() {
             r#"{"parallel":2}"#,
             "Reload { parallel: 2, allow_listen_change: false } shop Some(1)",
         ),
+        (
+            "blog/policy",
+            r#"{"policy":"least-connections"}"#,
+            "spread blog by least-connections",
+        ),
+        ("2/weight", r#"{"weight":0}"#, "weigh 2 of blog with 0"),
         ("shop/stop", "{}", "Stop shop None"),
         ("2/reset", "", "Reset blog Some(2)"),
     ] {
@@ -85,6 +91,11 @@ fn a_body_that_makes_no_sense_is_refused_with_one_that_would() {
     refuses("shop/scale", "", r#"{"to": "3"}"#);
     refuses("shop/scale", r#"{"to":"0"}"#, "1 to 1024");
     refuses("1/scale", r#"{"to":"1"}"#, "its app, shop");
+    refuses("shop/policy", r#"{"policy":"best"}"#, "`sticky`");
+    refuses("1/policy", r#"{"policy":"rr"}"#, "its app, shop");
+    refuses("shop/weight", r#"{"weight":3}"#, "the slot of one");
+    refuses("all/weight", r#"{"weight":3}"#, "the slot of one");
+    refuses("1/weight", "", r#"{"weight": 3}"#);
     refuses("shop/reload", r#"{"parallel":0}"#, "1 or more");
     refuses("shop/reload", r#"{"parallel":-1}"#, "u32");
 }

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, broadcast};
 
-use crate::control::api::{ChangedRow, Killed, ScaledRow, State};
+use maitred::PolicyName;
+
+use crate::control::api::{ChangedRow, Killed, PolicyRow, ScaledRow, State, Weighed};
 use crate::control::client::Client;
 use crate::control::home::{Home, Lock};
 use crate::control::name::{AppName, Target};
@@ -76,6 +78,23 @@ impl Steward for Fake {
             name,
             from: 1,
             to: 2,
+        })
+    }
+
+    async fn change_policy(&self, app: &AppName, to: PolicyName) -> Result<PolicyRow, Refusal> {
+        self.note(format!("spread {app} by {to}"));
+        let (name, from) = (app.clone(), PolicyName::Rr);
+        Ok(PolicyRow { name, from, to })
+    }
+
+    async fn weigh(&self, app: &AppName, slot: u32, to: u32) -> Result<Weighed, Refusal> {
+        self.note(format!("weigh {slot} of {app} with {to}"));
+        let (name, from) = (app.clone(), 1);
+        Ok(Weighed {
+            name,
+            slot,
+            from,
+            to,
         })
     }
 
@@ -209,6 +228,7 @@ fn app(name: &str, first_slot: u32, workers: u32) -> App {
     App {
         name: name.parse().unwrap(),
         wanted: workers,
+        policy: PolicyName::Rr,
         accept_errors: [("EMFILE".to_owned(), 3)].into(),
         places: places.collect(),
     }
