@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Misuse;
 
-/// Check a record that `run --trace` wrote: did each handoff go to the head of the ring?
+/// Check a record that `run --trace` wrote: did each handoff go where it was due?
 ///
 /// Every recorded fact is told to a fresh dispatcher, and to a second one that is as naive as
 /// possible; both must order what the record says was ordered. Exit code 1 if one of them
@@ -158,7 +158,7 @@ fn in_words(judged: &Judged) -> String {
     };
     let shares = shares.join(", ");
     format!(
-        "every handoff went to the head of the ring: {handoffs} handoffs, {accepted} \
+        "every handoff went to the worker whose turn it was: {handoffs} handoffs, {accepted} \
          connections, per worker {shares} ({spread})"
     )
 }
@@ -171,8 +171,8 @@ mod tests {
     fn record() -> String {
         let mut lines = vec![
             r#"{"server_opened":{"server":1,"policy":"rr","pending_max":9}}|"#.to_owned(),
-            r#"{"joined":{"worker":1,"window":4}}|"#.to_owned(),
-            r#"{"joined":{"worker":2,"window":4}}|"#.to_owned(),
+            r#"{"joined":{"worker":1,"slot":0,"window":4}}|"#.to_owned(),
+            r#"{"joined":{"worker":2,"slot":1,"window":4}}|"#.to_owned(),
             r#"{"listening":{"worker":1,"server":1}}|{"resume_accept":1}"#.to_owned(),
             r#"{"listening":{"worker":2,"server":1}}|"#.to_owned(),
         ];
@@ -206,7 +206,7 @@ mod tests {
         let judged = judge_text(&(record() + END)).unwrap();
         assert_eq!(
             in_words(&judged),
-            "every handoff went to the head of the ring: 4 handoffs, 4 connections, per worker \
+            "every handoff went to the worker whose turn it was: 4 handoffs, 4 connections, per worker \
              w1 2, w2 2 (spread 0.0 %)"
         );
     }

@@ -13,6 +13,7 @@
 mod bench;
 pub mod client;
 mod cluster;
+pub mod elsewhere;
 mod home;
 mod ledger;
 mod length;
