@@ -18,17 +18,15 @@ impl House {
     fn open(window: u32) -> Self {
         println!("\n== three workers, window {window} ==");
         let (mut house, server) = (Self::default(), ServerId(0));
-        let (policy, pending_max) = (PolicyName::Rr, 8);
         house.tell(Input::ServerOpened {
             server,
-            policy,
-            pending_max,
+            policy: PolicyName::Rr,
+            pending_max: 8,
         });
         for worker in [1, 2, 3].map(WorkerId) {
-            let slot = SlotId(worker.0);
             house.tell(Input::Joined {
                 worker,
-                slot,
+                slot: SlotId(worker.0),
                 window,
             });
             house.tell(Input::Listening { worker, server });
@@ -37,12 +35,11 @@ impl House {
     }
 
     fn accept(&mut self) {
-        let (connection, server, client) = (ConnectionId(self.1), ServerId(0), None);
         self.1 += 1;
         self.tell(Input::Accepted {
-            connection,
-            server,
-            client,
+            connection: ConnectionId(self.1 - 1),
+            server: ServerId(0),
+            client: None,
         });
     }
 
@@ -92,9 +89,7 @@ fn main() {
 
     // A wider window: a worker with room goes to the tail at once, ack or no ack.
     let mut house = House::open(2);
-    for _ in 0..6 {
-        house.accept();
-    }
+    (0..6).for_each(|_| house.accept());
     house.ack(2, 1); // w2 took c1, and has room for one more.
     // w1 dies with c0 and c3 un-acked: c0 goes to w2 at once, c3 waits at the front.
     house.tell(Input::WorkerGone(WorkerId(1)));

@@ -5,7 +5,7 @@ use crate::id::WorkerId;
 /// The workers of a rotation, sorted by number.
 ///
 /// A plain vector: it is walked for every connection and changed only when a worker comes or
-/// goes, and a walk along a vector costs a nanosecond or so a worker.
+/// goes, and a walk along a vector costs a few nanoseconds a worker.
 #[derive(Debug)]
 pub(super) struct Members<T> {
     list: Vec<(WorkerId, T)>,
