@@ -14,6 +14,7 @@ use nix::libc;
 
 use super::dialect::{Frame, Incoming, UserText, Wording};
 use super::master::{Early, Master};
+use super::servers::Grant;
 use super::worker_link::{Cargo, WorkerLink};
 use crate::event::Event;
 use crate::launch::Dialect;
@@ -152,15 +153,13 @@ impl Master {
     }
 
     fn answer_query(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) {
-        let policy = self.policy();
         // In a shutdown nothing is opened, but a worker that has just started may serve what
         // waits in a backlog: perhaps nobody else is there to do it.
         let too_late = self.closing.is_some() && !self.servers.has(query);
         let granted = if too_late || self.is_leaving(worker) {
             Err(io::Error::from_raw_os_error(libc::ESHUTDOWN))
         } else {
-            self.servers
-                .grant(worker, query, policy, &self.settings.inherited)
+            self.grant(now, worker, query)
         };
         let is_native = |link: &mut WorkerLink| link.dialect() == Dialect::Native;
         if let Ok(grant) = &granted
@@ -186,6 +185,18 @@ impl Master {
             MasterToWorker::ServerReply { query, outcome },
             cargo,
         );
+    }
+
+    fn grant(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) -> io::Result<Grant> {
+        let policy = self.policy();
+        let inherited = &self.settings.inherited;
+        match self.servers.grant(worker, query, policy, inherited) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && self.make_way(now, query) => {
+                let inherited = &self.settings.inherited;
+                self.servers.grant(worker, query, policy, inherited)
+            }
+            granted => granted,
+        }
     }
 
     fn server_opened(&mut self, now: Instant, server: ServerId) {
@@ -271,12 +282,13 @@ impl Master {
     }
 
     /// A worker closed its listener. The server goes with its last holder, unless that one is
-    /// leaving: then a successor will want it, and clients wait in the backlog meanwhile.
+    /// leaving, or may be: then a successor will want it, and clients wait in the backlog
+    /// meanwhile.
     fn closed_by(&mut self, now: Instant, worker: WorkerId, server: ServerId) {
         self.dispatch(now, Input::Closed { worker, server });
         self.supervise(now, Fact::Closed { worker, server });
         let abandoned = self.servers.give_back(worker, server);
-        if abandoned && !self.is_leaving(worker) {
+        if abandoned && !self.is_leaving(worker) && !self.linger(now, worker, server) {
             self.close_server(now, server);
         }
     }

@@ -212,6 +212,7 @@ impl Master {
     pub(super) fn bury(&mut self, now: Instant, worker: WorkerId, exit: ExitStatus) {
         let exited_after_disconnect = self.supervisor.exited_after_disconnect(worker);
         self.servers.forget(worker, exited_after_disconnect);
+        self.servers.expect_successor_of(worker);
         if let Some(member) = self.members.remove(&worker) {
             member.status.send_modify(|status| {
                 status.state = WorkerState::Dead;

@@ -231,6 +231,7 @@ impl Master {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [
             self.servers.rest_ends(),
+            self.servers.linger_ends(),
             self.rest_ends,
             self.retry_at,
             self.look_at,
@@ -245,6 +246,7 @@ impl Master {
     /// Deals with every deadline that has passed.
     pub(crate) fn handle_deadlines(&mut self, now: Instant) {
         self.servers.end_rests(now);
+        self.end_lingering(now);
         self.end_rests(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;

@@ -29,6 +29,7 @@ mod hang_watch;
 mod joining;
 mod late_watch;
 mod lifecycle;
+mod lingering;
 pub(crate) mod master;
 mod operations;
 pub(crate) mod orphans;

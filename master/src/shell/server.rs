@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::acceptor;
+use super::lingering::Linger;
 
 /// How often it is told at most that accepting fails on a server: for a human to read, while a
 /// shortage that lasts would fill a log with as many lines as there are rests.
@@ -40,6 +41,8 @@ pub(crate) struct Server {
     /// A holder died without having left: its successor, whoever starts it, is expected to
     /// want this server, and clients wait for that one in the backlog.
     pub(super) expects_successor: bool,
+    /// Its last holder has closed it, and may be about to end.
+    pub(super) linger: Option<Linger>,
     /// What the first worker wanted all others to know.
     pub(crate) data: Option<Vec<u8>>,
     pub(crate) gate: Gate,
@@ -90,6 +93,7 @@ impl Server {
             listener,
             holders: BTreeSet::new(),
             expects_successor: false,
+            linger: None,
             data: None,
             gate: Gate::Paused,
             pause_told: None,
@@ -119,6 +123,14 @@ impl Server {
         match &self.listener {
             Listener::Watched(socket) => binding::send_at_once(socket.get_ref()),
             Listener::Kept(socket) => binding::send_at_once(socket),
+        }
+    }
+
+    /// Returns the port on which it listens, if there is one.
+    pub(super) fn bound_port(&self) -> Option<u16> {
+        match &self.bound {
+            BoundAddress::Ip(address) => Some(address.port()),
+            BoundAddress::Unix(_) => None,
         }
     }
 
@@ -181,6 +193,15 @@ impl ServerKey {
             | (ListenAddress::Udp(wanted), ListenAddress::Udp(_)) => wanted == bound,
             (ListenAddress::TcpAny { port }, ListenAddress::TcpAny { .. }) => *port == bound.port(),
             _ => false,
+        }
+    }
+
+    /// Returns the port that it names, if it names one.
+    pub(super) fn port(&self) -> Option<u16> {
+        match &self.address {
+            ListenAddress::Tcp(address) | ListenAddress::Udp(address) => Some(address.port()),
+            ListenAddress::TcpAny { port } => Some(*port),
+            ListenAddress::Unix(_) | ListenAddress::Inherited { .. } => None,
         }
     }
 

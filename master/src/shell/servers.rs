@@ -2,7 +2,7 @@
 //!
 //! A listener belongs to the master and outlives any worker: while all workers are being
 //! restarted, clients wait in the backlog and none is refused. It goes only when the last
-//! worker has closed it of its own accord, or the master ends.
+//! worker has closed it of its own accord and lives on (`lingering.rs`), or the master ends.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -78,6 +78,7 @@ impl Servers {
             return Err(Errno::ADDRINUSE.into());
         }
         entry.expects_successor = false;
+        entry.linger = None;
         if entry.data.is_none() {
             entry.data.clone_from(&query.data);
         }
@@ -158,6 +159,16 @@ impl Servers {
             .filter(watched)
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// Returns the servers that nobody holds and that stay for a while.
+    pub(super) fn lingering(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        let open = self.open.iter().map(|(id, server)| (*id, server));
+        open.filter(|(_, server)| server.linger.is_some())
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ServerId, &mut Server)> {
+        self.open.iter_mut().map(|(id, server)| (*id, server))
     }
 
     pub(crate) fn count(&self) -> usize {

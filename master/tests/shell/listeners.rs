@@ -197,3 +197,40 @@ fn a_worker_that_leaves_gets_no_server() {
         stage.end(Outcome::Done).await;
     });
 }
+
+#[test]
+fn clients_of_a_listener_that_its_last_worker_closed_before_its_end_wait_for_the_next() {
+    play(|| async {
+        let mut stage = Stage::new(settings());
+        stage.cluster.scale(1).await.unwrap();
+        let first = stage.newcomer().await;
+        let address = stage.ask(&first, "tcp 127.0.0.1:0", "bound ").await;
+        stage.tell(&first, "close").await;
+        stage.ask(&first, "echo done", "done").await;
+        let waiting = tokio::spawn(visit(address.parse().unwrap(), "hello"));
+        stage.tell(&first, "exit 0").await;
+        let second = stage.newcomer().await;
+        stage.ask(&second, "tcp 127.0.0.1:0", "bound ").await;
+        assert_eq!(waiting.await.unwrap(), "w2 heard hello");
+        assert!(!stage.names().contains(&"server_closed"));
+        stage.end(Outcome::Done).await;
+    });
+}
+
+#[test]
+fn a_closed_listener_makes_way_for_another_on_its_port() {
+    play(|| async {
+        let mut stage = Stage::new(settings());
+        stage.cluster.scale(1).await.unwrap();
+        let worker = stage.newcomer().await;
+        let address = stage.ask(&worker, "tcp 127.0.0.1:0", "bound ").await;
+        stage.tell(&worker, "close").await;
+        let port = address.rsplit(':').next().unwrap();
+        let any = format!("any {port}");
+        stage.ask(&worker, &any, "bound ").await;
+        stage.until(|event| event.name() == "server_closed").await;
+        let address = address.parse().unwrap();
+        assert_eq!(visit(address, "hello").await, "w1 heard hello");
+        stage.end(Outcome::Done).await;
+    });
+}
