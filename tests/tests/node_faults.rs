@@ -240,3 +240,37 @@ fn what_a_leaving_node_worker_was_asked_is_answered_whole() {
     }
     assert_eq!(cluster.finish().code, Some(0));
 }
+
+/// Has the only worker die with an ack that it could not say, because of what it had said
+/// before, and asserts that nobody else is given that connection.
+fn dies_with_an_unsaid_ack(before: &str, then: &str) {
+    let cluster = Launch::node("talkative.js", 1).ready();
+    let address = cluster.address();
+    let mut talks = Client::connect(address).unwrap();
+    talks.ask(before, "close").unwrap();
+    wait_until("the first to be taken", || {
+        !cluster.log().steps("acked").is_empty()
+    });
+    let mut asks = Client::connect(address).unwrap();
+    asks.ask(then, "close").unwrap();
+    // It is closed, and does not wait for an answer to what a dead worker has read.
+    asks.answer().unwrap_err();
+    cluster.log().wait("exit", |_| true);
+    cluster.wait_for_workers(1);
+    let refused = cluster.log().steps("refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["reason"], "answer_lost");
+    assert!(cluster.log().steps("requeued").is_empty());
+    get(address, "/").unwrap();
+    cluster.stop();
+}
+
+#[test]
+fn a_connection_whose_ack_is_stuck_in_a_dead_node_worker_is_given_to_nobody_else() {
+    dies_with_an_unsaid_ack("/say?mb=15", "/die");
+}
+
+#[test]
+fn a_connection_whose_ack_is_stuck_behind_a_message_that_is_too_long_is_given_to_nobody_else() {
+    dies_with_an_unsaid_ack("/say?mb=17", "/wait");
+}

@@ -69,10 +69,13 @@ impl Bench<'_> {
                 continue;
             };
             match (&life.end, connection.worker) {
-                (Some(End::Acked { worker, .. }), Some(by)) if by != *worker => {
+                (Some(End::Acked { worker, .. } | End::AnswerLost { worker, .. }), Some(by))
+                    if by != *worker =>
+                {
                     wrong.add(connection);
                 }
-                (Some(End::Acked { .. }), _) => {}
+                // The ack may be what was lost.
+                (Some(End::Acked { .. } | End::AnswerLost { .. }), _) => {}
                 (Some(End::Refused { .. }) | None, _) => {
                     let name = name(connection);
                     findings
@@ -155,6 +158,7 @@ impl Bench<'_> {
                     format!("the master refused it {when} ({reason})"),
                 )
             }
+            Some(End::AnswerLost { at, worker }) => self.died_with(*worker, failure, *at),
             // What a client sees may be read by the master a moment later: the ack is in the
             // channel by then.
             Some(End::Acked { at, worker }) if *at > self.later(failure.ended) => {
@@ -166,6 +170,21 @@ impl Bench<'_> {
             }
             Some(End::Acked { worker, .. }) => self.acked_by(*worker, failure),
         }
+    }
+
+    /// A connection whose worker died before it was known whether it had acked it. Where it was
+    /// closed for that, it has shared that worker's fate, whatever ended it.
+    fn died_with(&self, worker: WorkerId, failure: &Failure, at: Moment) -> (Class, String) {
+        let (id, when) = (worker.0, between(failure.ended, at));
+        let class = if at <= self.later(failure.ended) {
+            Class::WorkerDied
+        } else {
+            Class::NeverAcked
+        };
+        (
+            class,
+            format!("worker {id} had died by {when}, and its ack, if any, with it"),
+        )
     }
 
     /// Looks for an excuse for a failure on a connection that was this worker's.
@@ -226,8 +245,9 @@ impl Bench<'_> {
 
     /// Returns when that happened which excuses a failure of this class.
     fn excuse(&self, class: Class, life: Option<&Life>) -> Option<Moment> {
-        let Some(End::Acked { worker, .. }) = life.and_then(|life| life.end.as_ref()) else {
-            return None;
+        let worker = match life?.end.as_ref()? {
+            End::Acked { worker, .. } | End::AnswerLost { worker, .. } => worker,
+            End::Refused { .. } => return None,
         };
         match class {
             Class::WorkerDied => self.master.exits.get(worker).map(|exit| exit.at),

@@ -11,6 +11,9 @@ use super::findings::Tally;
 use super::lines::each_line;
 use super::{Doubt, Record};
 
+/// Why a connection was refused whose worker died and may have taken it.
+const ANSWER_LOST: &str = "answer_lost";
+
 /// The cluster as its master saw it.
 #[derive(Debug, Default)]
 pub(super) struct Master {
@@ -43,6 +46,8 @@ pub(super) enum End {
     Acked { at: Moment, worker: WorkerId },
     /// It was closed unserved.
     Refused { at: Moment, reason: String },
+    /// That worker died while it had it, and may have taken it.
+    AnswerLost { at: Moment, worker: WorkerId },
 }
 
 /// The end of a worker.
@@ -266,8 +271,12 @@ impl Life {
     }
 
     fn refuse(&mut self, at: Moment, reason: &str) -> Option<&'static str> {
+        let lost = self.in_flight.filter(|_| reason == ANSWER_LOST);
         let reason = reason.to_owned();
-        self.end = Some(End::Refused { at, reason });
+        self.end = Some(match lost {
+            Some((_, worker)) => End::AnswerLost { at, worker },
+            None => End::Refused { at, reason },
+        });
         None
     }
 

@@ -206,6 +206,20 @@ fn a_connection_that_the_master_refused_was_lost_whatever_the_reason() {
 }
 
 #[test]
+fn a_connection_whose_answer_was_lost_with_its_worker_died_with_it() {
+    let mut story = Story::accepted();
+    story.hand_off(1, 1);
+    story.step(9, 1, "refused", json!({"reason": "answer_lost"}));
+    story.request(10, "reset_before_answer");
+    assert_class(&story.judged(10), Class::WorkerDied);
+    // One that was with nobody is lost like any other.
+    let mut story = Story::accepted();
+    story.step(9, 1, "refused", json!({"reason": "answer_lost"}));
+    story.request(10, "reset_before_answer");
+    assert_class(&story.judged(10), Class::NeverAcked);
+}
+
+#[test]
 fn a_connection_that_was_acked_when_its_client_had_left_was_lost() {
     let mut story = Story::acked();
     story.events.clear();

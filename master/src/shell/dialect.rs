@@ -317,6 +317,17 @@ impl LinkInbox {
     }
 }
 
+impl LinkInbox {
+    /// Returns whether a worker that is dead had begun to say something and not finished, so
+    /// that it may have had more to say. Datagrams have no middle.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        match self {
+            Self::Node(inbox) => inbox.is_inside_line(),
+            Self::Native(_) | Self::Nothing => false,
+        }
+    }
+}
+
 impl Incoming {
     /// Returns how many bytes of a program's own message it carries.
     pub(crate) fn text_len(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use maitred_core::dispatch::Input;
-use maitred_core::id::WorkerId;
+use maitred_core::id::{HandoffId, WorkerId};
 use maitred_core::supervise::{
     Announcement, ExitStatus, Fact, Order, Outcome, SlotState, WorkerState,
 };
@@ -200,6 +200,24 @@ impl Master {
         });
         self.supervise(now, Fact::Exited { worker, status });
         self.tidy_up(now);
+    }
+
+    /// The worker is reaped, and answers of its may be lost: whoever got what it was sent might
+    /// serve it a second time. What was not sent yet goes to others like that of any dead one.
+    pub(super) fn cut_off(&mut self, now: Instant, worker: WorkerId) {
+        let link = self
+            .members
+            .get(&worker)
+            .and_then(|member| member.link.as_ref());
+        let is_sent = |connection| link.is_none_or(|link| !link.is_waiting(connection));
+        let handoffs = self.dispatcher.handoffs_of(worker);
+        let sent: Vec<HandoffId> = handoffs
+            .filter(|(_, connection)| is_sent(*connection))
+            .map(|(handoff, _)| handoff)
+            .collect();
+        for handoff in sent {
+            self.dispatch(now, Input::AnswerLost { worker, handoff });
+        }
     }
 
     /// Looks, after a worker is gone, at what only waited for that.

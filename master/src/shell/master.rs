@@ -271,6 +271,7 @@ impl Master {
             Report::Writable(worker) => self.room_came(now, worker),
             Report::ChannelClosed(worker) => self.channel_closed(now, worker),
             Report::Breached(worker, error) => self.breached(now, worker, &error.to_string()),
+            Report::CutOff(worker) => self.cut_off(now, worker),
             Report::Exited(worker, status) => self.exited(now, worker, status),
         }
     }

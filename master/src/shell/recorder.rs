@@ -83,6 +83,8 @@ impl Recorder {
                     self.requeue(at, (handoff, worker), connection, effects);
                 }
             }
+            // The refusal is an effect.
+            Input::AnswerLost { worker, handoff } => drop(self.settle(worker, handoff)),
             Input::WorkerGone(worker) => self.take_back_all_of(at, worker, effects),
             Input::Joined { .. }
             | Input::Listening { .. }

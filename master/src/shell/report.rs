@@ -23,6 +23,9 @@ pub(crate) enum Report {
     ChannelClosed(WorkerId),
     /// A channel that was full can take frames again.
     Writable(WorkerId),
+    /// A worker's process is reaped, and what it said ends in the middle of a word: it may have
+    /// answered for more connections than anybody has heard of.
+    CutOff(WorkerId),
     /// A worker's process is reaped and its channel read to the end.
     Exited(WorkerId, ExitStatus),
 }

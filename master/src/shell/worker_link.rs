@@ -8,7 +8,8 @@
 //! 2. its process group is killed, for whatever it left behind;
 //! 3. it is reaped: from here on nothing of its own can reach the channel;
 //! 4. the channel is read to its end *or until it is empty*, for a grandchild may still hold
-//!    the other end open; late acks count;
+//!    the other end open; late acks count; where it ends inside a word, more may have been
+//!    behind that, which [`Report::CutOff`] says;
 //! 5. only then is [`Report::Exited`] sent, and un-acked connections go to other workers.
 
 use std::collections::VecDeque;
@@ -218,8 +219,11 @@ impl WorkerLink {
                     return Delivery::Queued;
                 }
                 Err(_) => {
-                    // Connections among them stay in flight until the worker is reaped.
-                    self.outbox.clear();
+                    // Connections among them stay in flight until the worker is reaped, and
+                    // are known until then as what it was not sent.
+                    let is_connection =
+                        |waiting: &Waiting| matches!(waiting.cargo, Cargo::Connection(_));
+                    self.outbox.retain(is_connection);
                     return Delivery::Gone;
                 }
             }
@@ -273,6 +277,18 @@ impl WorkerLink {
             Waiting::Handoffs(_) => 0,
         };
         self.outbox.iter().map(len).sum()
+    }
+
+    /// Returns whether a connection waits here, not sent yet or not whole.
+    pub(crate) fn is_waiting(&self, connection: ConnectionId) -> bool {
+        let is_it = |waiting: &Waiting| match waiting {
+            Waiting::Frame(_, Cargo::Connection(id)) => *id == connection,
+            Waiting::Frame(..) => false,
+            Waiting::Handoffs(handoffs) => {
+                handoffs.iter().any(|handed| handed.connection == connection)
+            }
+        };
+        self.outbox.iter().any(is_it)
     }
 
     /// Signals the worker and all it has started. Does nothing once it was reaped.
@@ -379,7 +395,7 @@ pub(crate) struct Attended {
 
 /// Listens to one worker until its process has ended; see the module for the order.
 pub(crate) async fn attend(mut attended: Attended, reports: mpsc::Sender<Report>) {
-    let trusted = listen(&mut attended, &reports).await;
+    listen(&mut attended, &reports).await;
     // Where this program lets the kernel reap its children (SIGCHLD ignored, which it may
     // have inherited), the pid is free by now and perhaps another's.
     if is_zombie(attended.pidfd.get_ref()) {
@@ -387,25 +403,26 @@ pub(crate) async fn attend(mut attended: Attended, reports: mpsc::Sender<Report>
     }
     attended.reaped.store(true, Ordering::Release);
     let status = reap(attended.pidfd.get_ref());
-    if trusted {
-        hear_out(&mut attended, &reports).await;
+    hear_out(&mut attended, &reports).await;
+    if attended.inbox.is_cut_off() {
+        pass_on(&reports, Report::CutOff(attended.worker)).await;
     }
     pass_on(&reports, Report::Exited(attended.worker, status)).await;
 }
 
-/// Passes messages on until the process ends; returns whether what it still says counts.
+/// Passes messages on until the process ends, or breaks the protocol and then ends.
 ///
 /// One worker cannot keep the others from being heard. The runtime makes a task give way
 /// that has received some hundred frames without waiting once, and a long message ends its
 /// turn at once; when the queue of reports is full, it is first come, first served.
-async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool {
+async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) {
     let worker = attended.worker;
     loop {
         let received = tokio::select! {
             received = attended.inbox.receive() => received,
-            _ = attended.pidfd.readable() => return true,
+            _ = attended.pidfd.readable() => return,
         };
-        let (report, trusted) = match received {
+        let report = match received {
             Ok(message) => {
                 let is_long = message.text_len() > LONG_MESSAGE;
                 pass_on(reports, Report::Message(worker, message)).await;
@@ -414,13 +431,13 @@ async fn listen(attended: &mut Attended, reports: &mpsc::Sender<Report>) -> bool
                 }
                 continue;
             }
-            Err(error) if error.is_breach() => (Report::Breached(worker, error), false),
-            Err(_) => (Report::ChannelClosed(worker), true),
+            Err(error) if error.is_breach() => Report::Breached(worker, error),
+            Err(_) => Report::ChannelClosed(worker),
         };
         pass_on(reports, report).await;
         // An error would mean that the runtime is ending, and then this task does too.
         let _ended = attended.pidfd.readable().await;
-        return trusted;
+        return;
     }
 }
 
@@ -429,13 +446,18 @@ async fn pass_on(reports: &mpsc::Sender<Report>, report: Report) {
     reports.send(report).await.unwrap_or_default();
 }
 
-/// Reads what a dead worker had still said. A breach among it changes nothing any more.
+/// Reads what a dead worker had still said. A breach among it changes nothing any more, and
+/// does not make its acks untrue that stand before or behind it.
 async fn hear_out(attended: &mut Attended, reports: &mpsc::Sender<Report>) {
     for _ in 0..LAST_WORDS_MAX {
-        let Ok(Some(message)) = attended.inbox.try_receive().await else {
-            return;
-        };
-        pass_on(reports, Report::Message(attended.worker, message)).await;
+        match attended.inbox.try_receive().await {
+            Ok(Some(message)) => {
+                pass_on(reports, Report::Message(attended.worker, message)).await;
+            }
+            Err(error) if error.is_breach() && !attended.inbox.is_cut_off() => {}
+            // Nor is there a way past a line that is too long.
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 

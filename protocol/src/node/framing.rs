@@ -85,6 +85,12 @@ impl Framing {
         line
     }
 
+    /// Returns whether there is more than the lines that were taken: the beginning of one, or
+    /// one that is too long.
+    pub(super) fn is_inside(&self) -> bool {
+        self.start < self.bytes.len()
+    }
+
     /// Returns how many bytes of memory are kept.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {

@@ -145,6 +145,13 @@ impl MasterInbox {
         }
     }
 
+    /// Returns whether the worker is in the middle of a line. If it is dead, then what it had
+    /// still to say behind that line was in its own memory, and is lost.
+    #[must_use]
+    pub fn is_inside_line(&self) -> bool {
+        self.framing.is_inside()
+    }
+
     fn take_short(&mut self, len: usize) -> Result<Heard, ChannelError> {
         let word = word::parse(self.framing.take(len))?;
         Ok(Heard { word, _room: None })

@@ -407,6 +407,29 @@ fn the_third_death_with_a_connection_refuses_it() {
 }
 
 #[test]
+fn a_connection_whose_answer_is_lost_is_refused_and_what_was_not_sent_goes_on() {
+    let lost = |handoff| Input::AnswerLost {
+        worker: W[1],
+        handoff: HandoffId(handoff),
+    };
+    let refused = refuse(0, RefusalReason::AnswerLost);
+    check(
+        &mut house(&[2, 1]),
+        &[
+            (accepted(0), &[hand_off(0, 0, 1)]),
+            (accepted(1), &[hand_off(1, 1, 2)]),
+            (accepted(2), &[hand_off(2, 2, 1), PAUSE]),
+            (accepted(3), &[]),
+            // Nothing goes to the dead, although it has room now.
+            (lost(0), &[refused]),
+            (lost(7), &[]),
+            (WorkerGone(W[1]), &[]),
+            (acked(2, 1), &[release(1, 2), hand_off(3, 2, 2)]),
+        ],
+    );
+}
+
+#[test]
 fn a_connection_that_every_worker_rejected_twice_is_refused() {
     check(
         &mut house(&[1, 1]),

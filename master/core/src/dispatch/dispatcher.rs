@@ -56,6 +56,7 @@ impl Dispatcher {
             Input::Ready(worker) => self.end_rest(worker),
             Input::Acked { worker, handoff } => self.release(worker, handoff, effects),
             Input::Rejected { worker, handoff } => self.take_back(worker, handoff, effects),
+            Input::AnswerLost { worker, handoff } => self.give_up(worker, handoff, effects),
             Input::Accepted {
                 connection,
                 server,
@@ -112,6 +113,12 @@ impl Dispatcher {
         self.workers
             .get(&worker)
             .map_or(0, |worker| worker.in_flight.len())
+    }
+
+    /// Returns the connections that a worker was sent and has not answered, oldest first.
+    pub fn handoffs_of(&self, worker: WorkerId) -> impl Iterator<Item = (HandoffId, ConnectionId)> {
+        let worker = self.workers.get(&worker).into_iter();
+        worker.flat_map(|worker| worker.in_flight.ids())
     }
 
     /// Counts a server's connections that no worker holds.
@@ -222,6 +229,15 @@ impl Dispatcher {
             settled.connection.note_reject(worker, &server.rotation);
         }
         self.put_back(settled.server, settled.connection, effects);
+    }
+
+    /// A worker that is dead may have taken a connection: nobody else may have it then.
+    fn give_up(&mut self, worker: WorkerId, handoff: HandoffId, effects: &mut Vec<Effect>) {
+        self.drain(worker); // Or what waits would be handed to it: it has room now.
+        if let Some(settled) = self.settle(worker, handoff) {
+            let reason = RefusalReason::AnswerLost;
+            effects.push(self.refuse(settled.connection.id, settled.server, reason));
+        }
     }
 
     /// A worker is gone: what it had not acked goes to others.

@@ -62,6 +62,14 @@ pub enum Input {
         /// Which handoff is answered.
         handoff: HandoffId,
     },
+    /// A worker is dead, and whether it took this connection will never be known: what it had
+    /// still to say ended in the middle of another word. Followed by [`Input::WorkerGone`].
+    AnswerLost {
+        /// Who owed the answer.
+        worker: WorkerId,
+        /// Which handoff it was about.
+        handoff: HandoffId,
+    },
     /// The shell accepted a client's connection.
     Accepted {
         /// Its name from now on; the master never gives the same name twice.
@@ -201,6 +209,9 @@ pub enum RefusalReason {
     ServerClosed,
     /// Its server's workers accept for themselves; the master should not have.
     SharedServer,
+    /// Its worker died, and may have read from it: it shares that worker's fate, like one that
+    /// was acked.
+    AnswerLost,
 }
 
 /// How a worker broke the protocol.

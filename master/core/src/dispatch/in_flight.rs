@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::pending::HeldConnection;
-use crate::id::{HandoffId, ServerId};
+use crate::id::{ConnectionId, HandoffId, ServerId};
 
 /// One attempt to give one connection to one worker.
 #[derive(Debug)]
@@ -43,6 +43,12 @@ impl InFlight {
             .binary_search_by_key(&id, |handoff| handoff.id)
             .ok()?;
         self.handoffs.remove(place)
+    }
+
+    /// Returns all handoffs with their connections, oldest first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (HandoffId, ConnectionId)> {
+        let handoffs = self.handoffs.iter();
+        handoffs.map(|handoff| (handoff.id, handoff.connection.id))
     }
 
     /// Returns when the handoff was sent that has waited longest for its answer.

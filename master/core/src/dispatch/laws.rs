@@ -264,6 +264,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         6 => (server(), any::<u8>()).prop_map(|(server, client)| {
             Input::Accepted { connection: ConnectionId(0), server, client: address(client) }
         }),
+        1 => (worker(), handoff())
+            .prop_map(|(worker, handoff)| Input::AnswerLost { worker, handoff }),
         1 => worker().prop_map(Input::WorkerGone),
         3 => (server(), policy(), 0_usize..3).prop_map(|(server, policy, pending_max)| {
             Input::ServerOpened { server, policy, pending_max }

@@ -25,6 +25,7 @@ impl Model {
             Input::Ready(id) => self.change(id, |worker| worker.rests = false),
             Input::Acked { worker, handoff } => return self.note_acked(worker, handoff),
             Input::Rejected { worker, handoff } => return self.note_rejected(worker, handoff),
+            Input::AnswerLost { worker, handoff } => return self.note_lost(worker, handoff),
             Input::Accepted {
                 connection,
                 server,
@@ -111,6 +112,17 @@ impl Model {
         rejected_by.push(worker);
         rejected_by.retain(|worker| rotation.contains(worker));
         self.take_back(place).into_iter().collect()
+    }
+
+    fn note_lost(&mut self, worker: WorkerId, handoff: HandoffId) -> Vec<Effect> {
+        self.change(worker, |worker| worker.drains = true);
+        let lost = self.place_of(worker, handoff);
+        let lost = lost.map(|place| self.connections.remove(place).id);
+        self.report.refused += u64::from(lost.is_some());
+        let reason = RefusalReason::AnswerLost;
+        lost.into_iter()
+            .map(|connection| Effect::Refuse { connection, reason })
+            .collect()
     }
 
     fn note_breach(&mut self, id: WorkerId, breach: Breach) -> Vec<Effect> {
