@@ -37,6 +37,7 @@ impl Heard {
             Word::User(json) | Word::Handle(Some(json)) => json.len(),
             Word::Online
             | Word::Query(_)
+            | Word::Nonsense(_)
             | Word::Listening(_)
             | Word::Close(_)
             | Word::Answer { .. }

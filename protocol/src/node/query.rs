@@ -24,6 +24,9 @@ const DATA_MAX: usize = 64 * 1024;
 /// for UDP). Node's other bits concern address reuse, which the master decides.
 const IPV6_ONLY: i64 = 1;
 
+/// A port that there is not.
+const NO_PORT: i64 = -1;
+
 /// What the worker asked, as it asked it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +36,7 @@ pub(super) struct Asked {
     #[serde(default)]
     index: u32,
     address: Option<String>,
+    #[serde(default, deserialize_with = "port")]
     port: Option<i64>,
     #[serde(default, deserialize_with = "family")]
     address_type: Option<Family>,
@@ -40,10 +44,10 @@ pub(super) struct Asked {
     flags: Option<i64>,
     #[serde(default, deserialize_with = "backlog")]
     backlog: Option<u32>,
-    #[serde(default)]
-    readable_all: Option<bool>,
-    #[serde(default)]
-    writable_all: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
+    readable_all: bool,
+    #[serde(default, deserialize_with = "truth")]
+    writable_all: bool,
     #[serde(default, deserialize_with = "data")]
     pub(super) data: Option<String>,
 }
@@ -66,6 +70,30 @@ fn family<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Family>, D::Erro
     let name: Option<String> = serde_json::from_str(text).map_err(serde::de::Error::custom)?;
     let longest = "udp4".len();
     Ok(name.filter(|name| name.len() <= longest).map(Family::Name))
+}
+
+/// Node passes on what the program gave, and takes it for a number later: text is as good, and
+/// what is no number at all is no port.
+fn port<'de, D: Deserializer<'de>>(field: D) -> Result<Option<i64>, D::Error> {
+    let text = <&RawValue>::deserialize(field)?.get();
+    if text == "null" {
+        return Ok(None);
+    }
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let number = quoted.unwrap_or(text).trim();
+    // JavaScript's reading of an empty text.
+    if number.is_empty() {
+        return Ok(Some(0));
+    }
+    Ok(Some(number.parse().unwrap_or(NO_PORT)))
+}
+
+/// Whether JavaScript takes a value for true, other than the oddest zeros.
+fn truth<'de, D: Deserializer<'de>>(field: D) -> Result<bool, D::Error> {
+    let text = <&RawValue>::deserialize(field)?.get();
+    Ok(!matches!(text, "false" | "null" | "0" | "\"\""))
 }
 
 /// Node says `false` or 0 for a backlog that was not given.
@@ -112,8 +140,8 @@ impl Asked {
             options: ListenOptions {
                 backlog: self.backlog,
                 ipv6_only: self.flags.is_some_and(|flags| flags & IPV6_ONLY != 0),
-                readable_all: self.readable_all.unwrap_or(false),
-                writable_all: self.writable_all.unwrap_or(false),
+                readable_all: self.readable_all,
+                writable_all: self.writable_all,
             },
             data: self.data.clone().map(String::into_bytes),
         })
@@ -146,7 +174,9 @@ impl Asked {
     }
 
     fn port(&self) -> Option<u16> {
-        u16::try_from(self.port?).ok()
+        // `bind()` without a port names none, and gets any.
+        let none = self.is_udp().then_some(0);
+        u16::try_from(self.port.or(none)?).ok()
     }
 
     fn socket_address(&self) -> Option<SocketAddr> {

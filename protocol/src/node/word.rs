@@ -36,6 +36,8 @@ pub(super) enum Word {
     Online,
     /// `queryServer`.
     Query(Box<Asked>),
+    /// `queryServer` that names nothing which anybody could listen on, with its `seq`.
+    Nonsense(u64),
     /// `listening`: the question again, with the real port.
     Listening(Box<Asked>),
     /// `close`, with the server's key.
@@ -201,8 +203,16 @@ fn cluster(text: &str) -> serde_json::Result<Word> {
     }
     Ok(match line.act.as_deref() {
         Some("online") => Word::Online,
-        Some("queryServer") => Word::Query(Box::new(Asked::parse(text)?)),
-        Some("listening") => Word::Listening(Box::new(Asked::parse(text)?)),
+        // A program may have asked for anything. That is an error of its own, and no breach.
+        Some("queryServer") => match (Asked::parse(text), line.seq) {
+            (Ok(asked), _) => Word::Query(Box::new(asked)),
+            (Err(_), Some(seq)) => Word::Nonsense(seq),
+            (Err(error), None) => return Err(error),
+        },
+        // What cannot be read was never granted.
+        Some("listening") => {
+            Asked::parse(text).map_or(Word::Unknown, |asked| Word::Listening(Box::new(asked)))
+        }
         Some("close") => Word::Close(key(text)?),
         Some("exitedAfterDisconnect") => {
             let missing = || serde::de::Error::missing_field("seq");

@@ -69,6 +69,22 @@ fn each_kind_of_place_is_understood() {
             r#""address":null,"port":8,"addressType":"udp6","fd":-1"#,
             udp("[::]:8"),
         ),
+        (
+            r#""address":null,"port":"5055","addressType":"udp4","fd":-1"#,
+            udp("0.0.0.0:5055"),
+        ),
+        (
+            r#""address":"127.0.0.1","port":"","addressType":"udp4","fd":-1"#,
+            udp("127.0.0.1:0"),
+        ),
+        (
+            r#""address":null,"port":null,"addressType":"udp4","fd":-1"#,
+            udp("0.0.0.0:0"),
+        ),
+        (
+            r#""address":"127.0.0.1","addressType":"udp4","fd":-1"#,
+            udp("127.0.0.1:0"),
+        ),
     ] {
         let query = asked(members);
         assert_eq!((query.address, query.data), (place, None), "{members}");
@@ -86,6 +102,10 @@ fn a_place_that_does_not_exist_is_refused_at_once() {
         r#""address":"127.0.0.1","port":80,"addressType":null"#,
         r#""address":"rel.sock","port":-1,"addressType":-1"#,
         r#""address":null,"port":-1,"addressType":-1"#,
+        r#""address":"127.0.0.1","port":"http","addressType":"udp4","fd":-1"#,
+        r#""address":"127.0.0.1","port":[80],"addressType":4"#,
+        r#""address":{},"port":80,"addressType":4"#,
+        r#""address":"127.0.0.1","addressType":4"#,
     ] {
         let mut node = online();
         assert_eq!(answers(&mut node, &query(members)), [refused], "{members}");
@@ -107,6 +127,8 @@ fn options_are_understood() {
     assert!(of(r#""flags":5"#).ipv6_only);
     let unix = of(r#""readableAll":true,"writableAll":true"#);
     assert!(unix.readable_all && unix.writable_all);
+    let unix = of(r#""readableAll":1,"writableAll":0"#);
+    assert!(unix.readable_all && !unix.writable_all);
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl Translator {
         match word {
             Word::Online => meaning.messages.extend(hello()),
             Word::Query(asked) => self.asked(*asked, &mut meaning)?,
+            Word::Nonsense(seq) => {
+                let reply = Reply::refused(EINVAL, self.seq).answering(seq, None);
+                meaning.answers.push(self.plain(&reply)?);
+            }
             Word::Listening(asked) => meaning.messages.extend(self.listening(&asked)),
             Word::Close(key) => meaning.messages.extend(self.closed(&key)),
             Word::Answer { ack, accepted } => {
