@@ -1,6 +1,7 @@
 // Leaves by itself, in the ways in which programs do. `/slow` takes long enough for a client to
 // come meanwhile; on SIGTERM, and at `/disconnect`, it closes its server and ends; at `/close` it
-// closes its server and lives on.
+// closes its server and lives on. With KEPT=1 it has a timer that keeps it for ever, and ends at
+// SIGINT with code 7.
 const { createServer } = require('node:http');
 const cluster = require('node:cluster');
 
@@ -15,4 +16,8 @@ const server = createServer((request, response) => {
   if (request.url === '/close') server.close();
 });
 server.listen(Number(process.env.PORT), '127.0.0.1');
+if (process.env.KEPT === '1') {
+  setInterval(() => {}, 1000);
+  process.on('SIGINT', () => process.exit(7));
+}
 process.on('SIGTERM', () => server.close(() => process.exit(0)));

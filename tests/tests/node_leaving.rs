@@ -49,3 +49,23 @@ fn while_the_only_node_worker_leaves_by_itself_clients_wait_and_none_is_refused(
     cluster.signal(Signal::TERM);
     assert_eq!(cluster.finish().code, Some(0));
 }
+
+#[test]
+fn a_node_worker_with_nothing_left_to_serve_gets_its_signal_before_the_drain_timeout() {
+    let options = ["--env", "KEPT=1", "--kill-signal", "SIGINT"];
+    // More than the test has patience for.
+    let options = options.into_iter().chain(["--drain-timeout", "60s"]);
+    let cluster = Launch::node("parts.js", 1).with(options).ready();
+    let mut slow = Client::connect(cluster.address()).unwrap();
+    slow.ask("/slow", "close").unwrap();
+    wait_until("it to be taken", || {
+        !cluster.log().steps("acked").is_empty()
+    });
+    cluster.signal(Signal::TERM);
+    assert_eq!(slow.answer().unwrap().status, 200);
+    let finished = cluster.finish();
+    assert_eq!(finished.code, Some(0));
+    let exits = finished.log.named("exit");
+    assert_eq!((exits.len(), &exits[0]["code"]), (1, &7.into()));
+    assert!(finished.log.named("cut_at_deadline").is_empty());
+}

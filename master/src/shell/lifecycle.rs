@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::master::Master;
 use crate::event::Event;
+use crate::launch::Dialect;
 use crate::settings::KEEPALIVE_GRACE;
 
 /// What programs are told that end themselves when they hear it: pm2's word, as JSON.
@@ -170,6 +171,14 @@ impl Master {
         self.dispatch(now, Input::Draining(worker));
         self.note_disconnect(worker);
         self.supervise(now, Fact::ChannelClosed(worker));
+        // Node does so in a drain once no server of the worker's has a connection. A Rust
+        // program may do so to go on without a master.
+        if self
+            .link_of(worker)
+            .is_some_and(|link| link.dialect() == Dialect::Node)
+        {
+            self.supervise(now, Fact::ServedOut(worker));
+        }
     }
 
     fn note_disconnect(&mut self, worker: WorkerId) {

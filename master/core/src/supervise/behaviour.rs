@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::Announcement::{BackingOff, CutAtDeadline, Errored, Ready};
 use super::Fact::{
     Breached, ChannelClosed, DisconnectAsked, ForkAsked, LeavingVoluntarily, Online, ScaleAsked,
-    ServersClosed, ShutdownAsked, Tick,
+    ServedOut, ServersClosed, ShutdownAsked, Tick,
 };
 use super::Order::{Announce, CloseServers, Finish};
 use super::{

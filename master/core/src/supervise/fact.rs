@@ -76,6 +76,8 @@ pub enum Fact {
     LeavingVoluntarily(WorkerId),
     /// A worker closed its end of the channel, by intent or by dying.
     ChannelClosed(WorkerId),
+    /// A worker that drains has served all that it held. Changes nothing unless it drains.
+    ServedOut(WorkerId),
     /// A worker broke the protocol, so that nothing it says can be trusted any more.
     Breached(WorkerId),
     /// Somebody sends a worker a signal: Node's `worker.kill(signal)` in the master.

@@ -13,6 +13,11 @@ use crate::id::{Generation, ServerId, SlotId, WorkerId};
 /// one after another, in milliseconds; a second covers a slow start, and hardly any work.
 const COMING_UP: Duration = Duration::from_secs(1);
 
+/// How long a worker that has served all may take to exit before it gets the kill signal: what a
+/// program needs that ends by itself, once its last handle is closed, on a busy machine. One
+/// that has a timer or a connection of its own never does, and waits for nothing.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// One worker process, from the order to spawn it until it is reaped.
 ///
 /// A worker that has to leave climbs a ladder, one rung per deadline: drain, kill signal,
@@ -53,6 +58,8 @@ pub struct Record {
     pub(super) debt: Option<Debt>,
     /// When it climbs the next rung.
     deadline: Option<Instant>,
+    /// Whether it drained, and has nothing left that could be cut.
+    has_served_out: bool,
     /// Whether it is on the last rung.
     pub(super) is_killed: bool,
     /// What it is to be told as soon as there is a process to tell.
@@ -94,6 +101,7 @@ impl Record {
             heartbeat: Heartbeat::default(),
             debt: None,
             deadline: None,
+            has_served_out: false,
             is_killed: false,
             owed: Owed::default(),
         }
@@ -245,6 +253,15 @@ impl Record {
         }
     }
 
+    /// The worker drains and has nothing left to serve: what keeps it is its own.
+    pub(super) fn served_out(&mut self, now: Instant) {
+        if self.state == WorkerState::Draining {
+            self.has_served_out = true;
+            let farewell = now.checked_add(FAREWELL);
+            self.deadline = self.deadline.into_iter().chain(farewell).min();
+        }
+    }
+
     /// Sends the kill signal, with SIGKILL to follow.
     pub(super) fn stop(&mut self, now: Instant, limits: &Limits, orders: &mut Vec<Order>) {
         self.state = self.state.next(WorkerEvent::StopBegun);
@@ -282,10 +299,11 @@ impl Record {
         let mut is_cut = false;
         while self.deadline.is_some_and(|deadline| deadline <= now) {
             if self.state == WorkerState::Draining {
-                is_cut = true;
-                orders.push(Order::Announce(Announcement::CutAtDeadline {
-                    worker: self.worker,
-                }));
+                if !self.has_served_out {
+                    is_cut = true;
+                    let worker = self.worker;
+                    orders.push(Order::Announce(Announcement::CutAtDeadline { worker }));
+                }
                 self.stop(now, limits, orders);
             } else {
                 self.kill(orders);

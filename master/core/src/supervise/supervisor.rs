@@ -156,6 +156,7 @@ impl Supervisor {
                 self.with(worker, |w, _| w.leave_voluntarily(deadline));
             }
             Fact::ChannelClosed(worker) => self.with(worker, |w, l| w.channel_closed(now, l)),
+            Fact::ServedOut(worker) => self.with(worker, |w, _| w.served_out(now)),
             Fact::Breached(worker) => self.with(worker, |w, _| w.kill(orders)),
             Fact::KillAsked { worker, signal } => self.with(worker, |w, _| {
                 w.ended_by_master |= signal != 0;

@@ -132,6 +132,24 @@ fn who_closes_its_channel_while_it_drains_keeps_its_time() {
 }
 
 #[test]
+fn who_has_served_all_while_it_drains_gets_the_kill_signal_soon_and_is_not_cut() {
+    ready(1).check(&[
+        (0, ServedOut(W[1]), &[]), // It does not drain.
+        (2000, DisconnectAsked(W[1]), &[drain(1)]),
+        (3000, ServedOut(W[1]), &[]),
+        (3999, Tick, &[]),
+        (4000, Tick, &[signal(1, SIGTERM)]),
+        (9000, Tick, &[signal(1, SIGKILL)]),
+    ]);
+    // Never later than at the deadline that it has.
+    ready(1).check(&[
+        (0, DisconnectAsked(W[1]), &[drain(1)]),
+        (29_900, ServedOut(W[1]), &[]),
+        (30_000, Tick, &[signal(1, SIGTERM)]),
+    ]);
+}
+
+#[test]
 fn a_breach_is_answered_by_force_and_once() {
     ready(1).check(&[
         (0, Breached(W[1]), &[signal(1, SIGKILL)]),

@@ -56,7 +56,7 @@ pub(super) fn any_event() -> impl Strategy<Value = WorkerEvent> {
 
 /// Any fact about few workers, in any order; see [`house::any_deeds`] for the form.
 pub(super) fn any_fact() -> impl Strategy<Value = Fact> {
-    (0_u8..43, 0_u32..8, any::<u8>()).prop_map(|(fact, number, other)| {
+    (0_u8..44, 0_u32..8, any::<u8>()).prop_map(|(fact, number, other)| {
         let (worker, server) = (WorkerId(number), house::server(other));
         match fact {
             0..3 => Fact::ScaleAsked(number),
@@ -87,6 +87,7 @@ pub(super) fn any_fact() -> impl Strategy<Value = Fact> {
             36 => Fact::StopAsked,
             37 => Fact::ResetAsked(house::slot(other)),
             38..40 => Fact::SaidReady(worker),
+            40 => Fact::ServedOut(worker),
             _ => house::exited(worker),
         }
     })
