@@ -68,6 +68,15 @@ enum Waiting {
     Handoffs(VecDeque<Handed>),
 }
 
+impl Waiting {
+    fn has_connections(&self) -> bool {
+        match self {
+            Self::Frame(_, cargo) => matches!(cargo, Cargo::Connection(_)),
+            Self::Handoffs(_) => true,
+        }
+    }
+}
+
 /// One connection for one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Handed {
@@ -221,9 +230,7 @@ impl WorkerLink {
                 Err(_) => {
                     // Connections among them stay in flight until the worker is reaped, and
                     // are known until then as what it was not sent.
-                    let is_connection =
-                        |waiting: &Waiting| matches!(waiting.cargo, Cargo::Connection(_));
-                    self.outbox.retain(is_connection);
+                    self.outbox.retain(Waiting::has_connections);
                     return Delivery::Gone;
                 }
             }
