@@ -1,6 +1,7 @@
 //! The twelve reloads that process managers are measured by: programs that know nothing of them,
 //! programs that end politely by themselves, and programs that do all they can; answers at once
-//! and after 100 ms; connections that stay, and one for each request. None may fail.
+//! and after 100 ms; connections that stay, and one for each request. And programs that end at
+//! a message. None may fail.
 //!
 //! Nor may one fail when the new program is broken, which changes nothing else either.
 
@@ -25,6 +26,8 @@ enum Manners {
     Closes,
     /// It also announces its end in its answers.
     Announces,
+    /// It closes its server when it is told to by message.
+    IsTold,
 }
 
 /// Reloads under load, of which nothing may fail.
@@ -36,6 +39,9 @@ fn reload_under(manners: &Manners, delay: &str, load: &[&str]) {
     let launch = match manners {
         Manners::None => launch.with(["--env", "PLAIN=1"]),
         Manners::Closes => launch.with(["--wait-ready", "--kill-signal", "SIGINT"]),
+        Manners::IsTold => launch
+            .with(["--wait-ready", "--shutdown-with-message"])
+            .with(["--env", "TOLD=1"]),
         Manners::Announces => launch
             .with(["--wait-ready", "--kill-signal", "SIGINT"])
             .with(["--env", "POLITE=1"]),
@@ -78,6 +84,7 @@ scenarios! {
     a_program_that_announces_with_a_connection_a_request: Announces, "0", ["--close"];
     a_slow_program_that_announces_with_connections_that_stay: Announces, "100", [];
     a_slow_program_that_announces_with_a_connection_a_request: Announces, "100", ["--close"];
+    a_program_that_is_told_with_connections_that_stay: IsTold, "0", [];
 }
 
 /// Makes a program another one of the tests', in one step, as an installer does, with more lines

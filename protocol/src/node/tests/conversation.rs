@@ -283,6 +283,24 @@ fn a_preload_drains_before_the_worker_disconnects() {
 }
 
 #[test]
+fn the_word_at_which_programs_end_waits_for_the_drain() {
+    let shutdown = MasterToWorker::User(UserMessage {
+        json: "\"shutdown\"".into(),
+    });
+    let mut node = online();
+    hear(&mut node, PRELOAD);
+    // Outside a drain it is a message like any other.
+    assert_eq!(text(&say(&mut node, &shutdown)), "\"shutdown\"");
+    say(&mut node, &DRAIN);
+    says_nothing(&mut node, &shutdown);
+    says_nothing(&mut node, &MasterToWorker::Disconnect);
+    let [first, second] = answers(&mut node, DRAINED).try_into().unwrap();
+    assert_eq!(first, "\"shutdown\"");
+    assert!(second.contains("disconnect"));
+    assert_eq!(text(&say(&mut node, &shutdown)), "\"shutdown\"");
+}
+
+#[test]
 fn a_preload_may_be_done_before_the_disconnect_is_asked_for() {
     let mut node = online();
     hear(&mut node, PRELOAD);

@@ -5,7 +5,7 @@ use nix::libc::{EINVAL, EMFILE};
 use super::super::line::{self, Ack, Carries, Line, Receipt, Reply};
 use super::super::query::Asked;
 use super::super::word::Word;
-use super::{Granted, Handed, Meaning, Stage, Translator, shared_data};
+use super::{Granted, Handed, Meaning, SHUTDOWN, Stage, Translator, shared_data};
 use crate::message::{QueryId, RejectReason, UserMessage};
 use crate::version::PROTOCOL_VERSION;
 use crate::{ChannelError, WorkerToMaster};
@@ -203,15 +203,24 @@ impl Translator {
         }
     }
 
-    fn drained(&mut self) -> Result<Option<Line>, ChannelError> {
-        let Stage::Draining { disconnect } = self.preload else {
-            return Ok(None);
+    /// Says what has waited for this, in the order in which the master says it.
+    fn drained(&mut self) -> Result<Vec<Line>, ChannelError> {
+        let Stage::Draining {
+            disconnect,
+            shutdown,
+        } = self.preload
+        else {
+            return Ok(Vec::new());
         };
         self.preload = Stage::Drained;
-        if disconnect {
-            return self.disconnect();
+        let mut lines = Vec::new();
+        if shutdown {
+            lines.push(self.numbered(SHUTDOWN.into(), Carries::Nothing));
         }
-        Ok(None)
+        if disconnect {
+            lines.extend(self.disconnect()?);
+        }
+        Ok(lines)
     }
 }
 

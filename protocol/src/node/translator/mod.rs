@@ -79,6 +79,9 @@ struct Handed {
     arrived: bool,
 }
 
+/// What programs are told that end themselves when they hear it: pm2's word.
+const SHUTDOWN: &str = "\"shutdown\"";
+
 /// What the preload, if there is one, has been asked and has said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
@@ -91,6 +94,8 @@ enum Stage {
     Draining {
         /// `disconnect` does wait.
         disconnect: bool,
+        /// So does [`SHUTDOWN`], at which programs close their servers.
+        shutdown: bool,
     },
     /// It has drained.
     Drained,

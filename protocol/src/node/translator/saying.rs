@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::super::line::{Act, Carries, Handle, Line, Preload, Reply};
 use super::super::query::Asked;
 use super::super::user_line::UserLine;
-use super::{Granted, Handed, Stage, Translator, Wording, shared_data};
+use super::{Granted, Handed, SHUTDOWN, Stage, Translator, Wording, shared_data};
 use crate::message::{BoundAddress, QueryId, ServerOutcome};
 use crate::{ChannelError, HandoffId, MasterToWorker, ServerId, WorkerToMaster};
 
@@ -23,13 +23,16 @@ impl Translator {
             } => self.new_connection(*handoff, *server).map(Wording::Line),
             MasterToWorker::Drain { grace } => match self.preload {
                 Stage::Loaded => {
-                    self.preload = Stage::Draining { disconnect: false };
+                    self.preload = Stage::Draining {
+                        disconnect: false,
+                        shutdown: false,
+                    };
                     self.plain(&Preload::drain(*grace)).map(Wording::Line)
                 }
                 Stage::Absent | Stage::Draining { .. } | Stage::Drained => Ok(Wording::Nothing),
             },
             MasterToWorker::Disconnect => match &mut self.preload {
-                Stage::Draining { disconnect } => {
+                Stage::Draining { disconnect, .. } => {
                     *disconnect = true;
                     Ok(Wording::Nothing)
                 }
@@ -123,9 +126,17 @@ impl Translator {
     }
 
     pub(in crate::node) fn user(&mut self, line: UserLine) -> Wording {
-        line.into_text().map_or(Wording::Nothing, |text| {
-            Wording::Line(self.numbered(text, Carries::Nothing))
-        })
+        let Some(text) = line.into_text() else {
+            return Wording::Nothing;
+        };
+        // A program that closes its servers at this word would undo the polite drain.
+        if let Stage::Draining { shutdown, .. } = &mut self.preload
+            && text.trim_ascii() == SHUTDOWN.as_bytes()
+        {
+            *shutdown = true;
+            return Wording::Nothing;
+        }
+        Wording::Line(self.numbered(text, Carries::Nothing))
     }
 
     fn ping(&mut self, nonce: u64) -> Result<Wording, ChannelError> {
