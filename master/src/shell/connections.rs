@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use maitred_core::id::ConnectionId;
 
-use super::worker_link::Descriptors;
+use super::outbox::Descriptors;
 
 /// One connection as the shell knows it.
 #[derive(Debug)]

@@ -14,8 +14,9 @@ use nix::libc;
 
 use super::dialect::{Frame, Incoming, UserText, Wording};
 use super::master::{Early, Master};
+use super::outbox::Cargo;
 use super::servers::Grant;
-use super::worker_link::{Cargo, WorkerLink};
+use super::worker_link::WorkerLink;
 use crate::event::Event;
 use crate::launch::Dialect;
 use crate::worker::SendError;

@@ -14,10 +14,11 @@ use maitred_protocol::fd;
 use tokio::io::Interest;
 use tokio::sync::oneshot;
 
+use super::attendant::{Attended, abandon, attend};
 use super::dialect;
 use super::master::{Manner, Master, Member};
 use super::process::{SpawnOrder, Spawned};
-use super::worker_link::{Attended, WorkerLink, abandon, attend};
+use super::worker_link::WorkerLink;
 use crate::event::Event;
 use crate::launch::{Dialect, Launch};
 use crate::worker::Worker;

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | accept | `acceptor.rs`, `server.rs`, `servers.rs` |
 //! | queue, schedule | `master/core/src/dispatch/` |
-//! | hand off | `dispatching.rs`, `worker_link.rs` |
-//! | ack, release | `conversation.rs`, `connections.rs` |
+//! | hand off | `dispatching.rs`, `worker_link.rs`, `outbox.rs` |
+//! | ack, release | `attendant.rs`, `conversation.rs`, `connections.rs` |
 //!
 //! Everything here runs on one thread, and nothing here waits but `event_loop.rs`. What could
 //! block has a thread of its own: `process.rs` starts workers, `output.rs` passes their output
@@ -18,6 +18,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod announcer;
+mod attendant;
 mod closing;
 pub(crate) mod command;
 mod connections;
@@ -33,6 +34,7 @@ mod lingering;
 pub(crate) mod master;
 mod operations;
 pub(crate) mod orphans;
+mod outbox;
 pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod recorder;
