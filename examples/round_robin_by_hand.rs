@@ -70,6 +70,7 @@ fn in_words(order: &Effect) -> String {
         Effect::Refuse { connection, reason } => format!("refuse {connection}: {reason:?}"),
         Effect::PauseAccept(_) => "pause: who comes now waits in the kernel".to_owned(),
         Effect::ResumeAccept(_) => "accept".to_owned(),
+        Effect::JoinRotation { .. } | Effect::LeaveRotation { .. } => "(`kernel`)".to_owned(),
         Effect::Expel { worker, breach } => format!("kill {worker}: {breach:?}"),
     }
 }
@@ -87,9 +88,7 @@ fn main() {
 
     // A wider window: a worker with room goes to the tail at once, ack or no ack.
     let mut house = House::open(2);
-    for _ in 0..6 {
-        house.accept();
-    }
+    (0..6).for_each(|_| house.accept());
     house.ack(2, 1); // w2 took c1, and has room for one more.
     // w1 dies with c0 and c3 un-acked: c0 goes to w2 at once, c3 waits at the front.
     house.tell(Input::WorkerGone(WorkerId(1)));

@@ -74,6 +74,7 @@ impl Master {
             }
             Effect::PauseAccept(server) => self.set_gate(server, Gate::Paused),
             Effect::ResumeAccept(server) => self.set_gate(server, Gate::Open),
+            Effect::JoinRotation { .. } | Effect::LeaveRotation { .. } => {}
             Effect::Expel { worker, breach } => {
                 let reason = format!("it answered a handoff that it does not have ({breach:?})");
                 self.expel_for(now, worker, &reason);

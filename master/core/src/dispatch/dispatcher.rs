@@ -46,9 +46,9 @@ impl Dispatcher {
     pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Joined { worker, window } => self.join(worker, window),
-            Input::Listening { worker, server } => self.enter_rotation(worker, server),
-            Input::Closed { worker, server } => self.leave_rotation(worker, server),
-            Input::Draining(worker) => self.drain(worker),
+            Input::Listening { worker, server } => self.enter_rotation(worker, server, effects),
+            Input::Closed { worker, server } => self.leave_rotation(worker, server, effects),
+            Input::Draining(worker) => self.drain(worker, effects),
             Input::Ready(worker) => self.end_rest(worker),
             Input::Acked { worker, handoff } => self.release(worker, handoff, effects),
             Input::Rejected { worker, handoff } => self.take_back(worker, handoff, effects),
@@ -222,7 +222,7 @@ impl Dispatcher {
     /// Each connection finds its place by its arrival, so those of several workers that die
     /// at once come back in order too, whichever death is reported first.
     fn requeue_all_of(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
-        self.drain(worker); // Out of every rotation, which then no longer counts it.
+        self.drain(worker, effects); // Out of every rotation, which then no longer counts it.
         let Some(gone) = self.workers.remove(&worker) else {
             return;
         };

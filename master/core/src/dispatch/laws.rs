@@ -135,7 +135,7 @@ proptest! {
             }
             let snapshot = house.dispatcher.snapshot();
             accepting.retain(|open| snapshot.servers.iter().any(|server| server.server == *open));
-            for server in snapshot.servers.iter().filter(|s| s.policy == PolicyName::Rr) {
+            for server in snapshot.servers.iter().filter(|s| s.policy != PolicyName::Shared) {
                 let has_room = snapshot.workers.iter().any(|worker| {
                     worker.servers.contains(&server.server)
                         && worker.standing == Standing::Serving
@@ -144,6 +144,32 @@ proptest! {
                 prop_assert!(!has_room || server.pending == 0, "waits before an idle worker");
                 prop_assert_eq!(accepting.contains(&server.server), has_room);
             }
+        }
+    }
+
+    #[test]
+    fn the_kernel_knows_exactly_who_is_in_the_rotation(
+        windows in any_windows(), deeds in any_deeds(),
+    ) {
+        let mut house = House::new();
+        let mut known = BTreeSet::new();
+        let begin = [Deed::Open(0, PolicyName::Kernel), Deed::Open(1, PolicyName::Rr)];
+        let join = windows.iter().map(|&window| Deed::Join(window));
+        let listen = (0_u8..).zip(&windows).map(|(worker, _)| Deed::Listen(worker, 0));
+        for deed in begin.into_iter().chain(join).chain(listen).chain(deeds) {
+            for effect in house.perform(deed) {
+                if let Effect::JoinRotation { worker, server } = effect {
+                    prop_assert!(known.insert((server, worker)), "joined twice");
+                } else if let Effect::LeaveRotation { worker, server } = effect {
+                    prop_assert!(known.remove(&(server, worker)), "left twice");
+                }
+            }
+            let servers = house.dispatcher.snapshot().servers;
+            // With a server its rotation goes, and nothing more is said about it.
+            known.retain(|(server, _)| servers.iter().any(|open| open.server == *server));
+            let kernel = servers.iter().filter(|server| server.policy == PolicyName::Kernel);
+            let rotation = kernel.flat_map(|s| s.rotation.iter().map(|&worker| (s.server, worker)));
+            prop_assert_eq!(rotation.collect::<BTreeSet<_>>(), known.clone());
         }
     }
 
@@ -184,8 +210,10 @@ proptest! {
         let expelled_before = expelled.any(|other| other.worker == worker);
         let effects = house.tell(lie.clone());
         prop_assert_eq!(effects.contains(&Effect::Expel { worker, breach }), !expelled_before);
-        let is_right =
-            |effect: &Effect| matches!(effect, Effect::Expel { .. } | Effect::PauseAccept(_));
+        let is_right = |effect: &Effect| {
+            let leaves = matches!(effect, Effect::LeaveRotation { worker: who, .. } if *who == worker);
+            leaves || matches!(effect, Effect::Expel { .. } | Effect::PauseAccept(_))
+        };
         prop_assert!(effects.iter().all(is_right), "{:?}", effects);
         prop_assert_eq!(house.dispatcher.held(), held);
         prop_assert_eq!(house.tell(lie), []);
@@ -237,7 +265,9 @@ fn any_input() -> impl Strategy<Value = Input> {
     let worker = || (0_u32..4).prop_map(WorkerId);
     let server = || (0_u32..3).prop_map(ServerId);
     let handoff = || (0_u64..12).prop_map(HandoffId);
-    let policy = prop_oneof![4 => Just(PolicyName::Rr), 1 => Just(PolicyName::Shared)];
+    let policy = prop_oneof![
+        4 => Just(PolicyName::Rr), 1 => Just(PolicyName::Shared), 2 => Just(PolicyName::Kernel),
+    ];
     prop_oneof![
         3 => (worker(), 0_u32..4).prop_map(|(worker, window)| Input::Joined { worker, window }),
         4 => (worker(), server()).prop_map(|(worker, server)| Input::Listening { worker, server }),

@@ -24,11 +24,16 @@ pub enum PolicyName {
     /// Even under saturation, but not under light load: the kernel wakes whom it likes.
     /// It is here for the comparison that shows why `rr` exists.
     Shared,
+    /// The kernel gives each connection to the next worker's own listener.
+    ///
+    /// The rotation is as exact as that of `rr`, and costs the master nothing. What the kernel
+    /// cannot give to anybody the master accepts, and hands over as `rr` does.
+    Kernel,
 }
 
 impl PolicyName {
     /// Every policy there is, the default first.
-    pub const ALL: [Self; 2] = [Self::Rr, Self::Shared];
+    pub const ALL: [Self; 3] = [Self::Rr, Self::Shared, Self::Kernel];
 
     /// Returns the name as it is written on a command line.
     #[must_use]
@@ -36,6 +41,7 @@ impl PolicyName {
         match self {
             Self::Rr => "rr",
             Self::Shared => "shared",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -44,6 +50,7 @@ impl PolicyName {
         match self {
             Self::Rr => Box::new(RoundRobin::default()),
             Self::Shared => Box::new(Shared),
+            Self::Kernel => Box::new(Kernel::default()),
         }
     }
 }
@@ -85,6 +92,12 @@ pub(super) trait Policy: fmt::Debug + Send {
     /// Tells whether the master accepts for this server at all.
     fn accepts_in_master(&self) -> bool {
         true
+    }
+
+    /// Tells whether the kernel spreads connections by itself, and so has to be told who is in
+    /// the rotation.
+    fn rotates_in_kernel(&self) -> bool {
+        false
     }
 
     /// A worker of the rotation has room.
@@ -166,6 +179,39 @@ impl Policy for Shared {
     }
 }
 
+/// The kernel picks. Here is decided about the few that come to the master's own listener, or
+/// are left at that of a worker that is out of the rotation: they are handed over in turn.
+#[derive(Debug, Default)]
+struct Kernel {
+    left_over: RoundRobin,
+}
+
+impl Policy for Kernel {
+    fn rotates_in_kernel(&self) -> bool {
+        true
+    }
+
+    fn entered(&mut self, worker: WorkerId) {
+        self.left_over.entered(worker);
+    }
+
+    fn left(&mut self, worker: WorkerId) {
+        self.left_over.left(worker);
+    }
+
+    fn pick(
+        &mut self,
+        client: Option<SocketAddr>,
+        has_room: &dyn Fn(WorkerId) -> bool,
+    ) -> Option<WorkerId> {
+        self.left_over.pick(client, has_room)
+    }
+
+    fn order(&self) -> Vec<WorkerId> {
+        self.left_over.order()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +228,7 @@ mod tests {
         let error = "rrr".parse::<PolicyName>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown scheduling policy `rrr`: the policies are `rr`, `shared`"
+            "unknown scheduling policy `rrr`: the policies are `rr`, `shared`, `kernel`"
         );
     }
 }

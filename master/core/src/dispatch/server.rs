@@ -45,6 +45,11 @@ impl Server {
         !self.policy.accepts_in_master()
     }
 
+    /// Tells whether the kernel has to be told who is in the rotation.
+    pub(super) fn rotates_in_kernel(&self) -> bool {
+        self.policy.rotates_in_kernel()
+    }
+
     /// Tells whether the master should accept: someone has room, and nobody waits before.
     fn wants_accept(&self) -> bool {
         !self.is_shared() && self.with_room > 0 && self.pending.is_empty()

@@ -25,7 +25,7 @@ pub(super) enum Deed {
     Close(u8, u8),
     Drain(u8),
     Lie(u8, u8, bool),
-    Open(u8, bool),
+    Open(u8, PolicyName),
     Shut(u8),
     Tick,
 }
@@ -42,10 +42,14 @@ pub(super) fn any_deed() -> impl Strategy<Value = Deed> {
         1 => any::<(u8, u8)>().prop_map(|(worker, server)| Deed::Close(worker, server)),
         1 => any::<u8>().prop_map(Deed::Drain),
         1 => any::<(u8, u8, bool)>().prop_map(|(worker, id, acks)| Deed::Lie(worker, id, acks)),
-        1 => any::<(u8, bool)>().prop_map(|(server, shared)| Deed::Open(server, shared)),
+        1 => (any::<u8>(), any_policy()).prop_map(|(server, policy)| Deed::Open(server, policy)),
         1 => any::<u8>().prop_map(Deed::Shut),
         1 => Just(Deed::Tick),
     ]
+}
+
+fn any_policy() -> impl Strategy<Value = PolicyName> {
+    prop::sample::select(PolicyName::ALL.to_vec())
 }
 
 /// A handoff without an answer, as a worker would remember it.
@@ -87,8 +91,8 @@ impl House {
     /// Two servers, and as many workers as there are windows, each on both.
     pub(super) fn with_workers(windows: &[u32]) -> Self {
         let mut house = Self::new();
-        for server in 0..2 {
-            house.perform(Deed::Open(server, false));
+        for (server, policy) in [(0, PolicyName::Rr), (1, PolicyName::Kernel)] {
+            house.perform(Deed::Open(server, policy));
         }
         for (worker, &window) in (0..).zip(windows) {
             house.perform(Deed::Join(window));
@@ -128,12 +132,7 @@ impl House {
             },
             Deed::Drain(index) => Input::Draining(self.worker(index)?),
             Deed::Lie(worker, handoff, acks) => lie(worker, handoff, acks),
-            Deed::Open(server, shared) => {
-                let policy = if shared {
-                    PolicyName::Shared
-                } else {
-                    PolicyName::Rr
-                };
+            Deed::Open(server, policy) => {
                 let server = server_of(server);
                 Input::ServerOpened {
                     server,

@@ -31,6 +31,7 @@ pub(super) struct Worker {
 pub(super) struct Server {
     pub(super) id: ServerId,
     pub(super) shared: bool,
+    pub(super) kernel: bool,
     pub(super) pending_max: usize,
     pub(super) accepting: bool,
     pub(super) ring: Vec<WorkerId>,
@@ -75,7 +76,11 @@ impl Model {
                 }
                 Effect::PauseAccept(server) => self.switch_accept(*server, false)?,
                 Effect::ResumeAccept(server) => self.switch_accept(*server, true)?,
-                Effect::Release { .. } | Effect::Refuse { .. } | Effect::Expel { .. } => {
+                Effect::Release { .. }
+                | Effect::Refuse { .. }
+                | Effect::JoinRotation { .. }
+                | Effect::LeaveRotation { .. }
+                | Effect::Expel { .. } => {
                     return mismatch("no such order", effect);
                 }
             }
