@@ -243,7 +243,14 @@ impl<S: Stream> Listener<S> {
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(S, S::Address)>> {
         match (&self.own, &self.hold) {
-            (Some(own), _) => self.poll_own(context, own),
+            // It may be handed some, too: what the kernel could give to nobody.
+            (Some(own), Hold::Leased(lease)) => {
+                match lease.link.poll_take(context, (lease.server, lease.tag)) {
+                    Poll::Pending => self.poll_own(context, own),
+                    taken @ Poll::Ready(_) => taken,
+                }
+            }
+            (Some(own), Hold::Own(_)) => self.poll_own(context, own),
             (None, Hold::Leased(lease)) => lease.link.poll_take(context, (lease.server, lease.tag)),
             // What is bound here has its socket, so this is never reached.
             (None, Hold::Own(_)) => Poll::Ready(Err(over())),
