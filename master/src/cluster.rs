@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use maitred_core::dispatch::Snapshot;
+use maitred_core::dispatch::{PolicyName, Snapshot};
 use maitred_core::id::WorkerId;
 use maitred_core::supervise::Outcome;
 use maitred_protocol::{environment, fd};
@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::events::Events;
+use crate::kernel::try_kernel_policy;
 use crate::preload;
 use crate::record::ConnectionRecord;
 use crate::settings::{Settings, WINDOW_MAX};
@@ -366,6 +367,9 @@ fn check(settings: &Settings) -> Result<(), ClusterError> {
     {
         let reason = format!("the window is {window}, but must be between 1 and {WINDOW_MAX}");
         return Err(ClusterError::Setting(reason));
+    }
+    if settings.policy == Some(PolicyName::Kernel) {
+        try_kernel_policy().map_err(|error| ClusterError::Setting(error.to_string()))?;
     }
     if settings
         .exec

@@ -18,6 +18,7 @@ mod launch;
 mod ls;
 mod patience;
 mod ping;
+mod policies;
 mod program;
 mod replay;
 mod run;
@@ -245,7 +246,11 @@ mod tests {
             ("maitred run -i -2000", "'-2000'", "-N"),
             ("maitred run --window 0", "'0'", "1..=64"),
             ("maitred run --window 65", "'65'", "1..=64"),
-            ("maitred run --policy best", "`best`", "`rr`, `shared`, `kernel`"),
+            (
+                "maitred run --policy best",
+                "`best`",
+                "`rr`, `shared`, `kernel`",
+            ),
             ("maitred run --events xml", "'xml'", "text, json"),
             ("maitred run --drain-timeout soon", "'soon'", "30s"),
             ("maitred run --listen here", "'here'", "127.0.0.1:5000"),

@@ -41,6 +41,7 @@ impl Master {
     pub(super) fn begin_closing(&mut self, now: Instant) {
         // What was cut before is for whoever sent those workers away.
         self.has_cut = false;
+        self.shut_groups();
         let left = self
             .servers
             .watched()
