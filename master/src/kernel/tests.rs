@@ -28,17 +28,23 @@ fn rotation() -> Option<Rotation> {
     }
 }
 
+const LOOPBACK: &str = "127.0.0.1:0";
+
 fn bound(address: SocketAddr) -> OwnedFd {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
     let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    let socket = socket_with(family, SocketType::STREAM, flags, None).unwrap();
     sockopt::set_socket_reuseport(&socket, true).unwrap();
     bind(&socket, &address).unwrap();
     socket
 }
 
 /// A lobby and so many others.
-fn group(rotation: &Rotation, others: u32) -> (SocketAddr, Vec<TcpListener>) {
-    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+fn group(rotation: &Rotation, address: &str, others: u32) -> (SocketAddr, Vec<TcpListener>) {
+    let mut address: SocketAddr = address.parse().unwrap();
     let mut listeners = Vec::new();
     for number in 0..=others {
         let socket = bound(address);
@@ -71,7 +77,7 @@ fn listeners_on_the_list_get_connections_in_its_order() {
     let Some(mut rotation) = rotation() else {
         return;
     };
-    let (address, listeners) = group(&rotation, 3);
+    let (address, listeners) = group(&rotation, LOOPBACK, 3);
     rotation.list(&[1, 2, 3]).unwrap();
     assert_eq!(turns(address, &listeners, 7), [1, 2, 3, 1, 2, 3, 1]);
     // Seven turns are taken, so the next is number 7 of two, and so the second.
@@ -83,11 +89,28 @@ fn listeners_on_the_list_get_connections_in_its_order() {
 }
 
 #[test]
+fn it_is_the_same_for_ipv6_and_for_both_at_once() {
+    for (bound_to, asked) in [
+        ("[::1]:0", "[::1]"),
+        ("[::]:0", "[::1]"),
+        ("[::]:0", "127.0.0.1"),
+    ] {
+        let Some(mut rotation) = rotation() else {
+            return;
+        };
+        let (address, listeners) = group(&rotation, bound_to, 3);
+        rotation.list(&[1, 2, 3]).unwrap();
+        let asked = format!("{asked}:{}", address.port()).parse().unwrap();
+        assert_eq!(turns(asked, &listeners, 5), [1, 2, 3, 1, 2], "{bound_to}");
+    }
+}
+
+#[test]
 fn nobody_on_the_list_means_that_nobody_gets_anything() {
     let Some(mut rotation) = rotation() else {
         return;
     };
-    let (address, listeners) = group(&rotation, 2);
+    let (address, listeners) = group(&rotation, LOOPBACK, 2);
     for _ in 0..8 {
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
@@ -103,7 +126,7 @@ fn the_turn_of_a_listener_that_is_gone_goes_to_the_lobby() {
     let Some(mut rotation) = rotation() else {
         return;
     };
-    let (address, mut listeners) = group(&rotation, 2);
+    let (address, mut listeners) = group(&rotation, LOOPBACK, 2);
     rotation.list(&[1, 2]).unwrap();
     drop(listeners.pop());
     assert_eq!(turns(address, &listeners, 4), [1, 0, 1, 0]);
@@ -114,7 +137,7 @@ fn what_waits_at_a_listener_that_is_closed_moves_to_the_others() {
     let Some(mut rotation) = rotation() else {
         return;
     };
-    let (address, mut listeners) = group(&rotation, 3);
+    let (address, mut listeners) = group(&rotation, LOOPBACK, 3);
     rotation.list(&[3]).unwrap();
     let clients: Vec<_> = (0..6)
         .map(|_| TcpStream::connect(address).unwrap())
@@ -162,7 +185,7 @@ fn a_packet_that_opens_nothing_takes_no_turn() {
     let Some(mut rotation) = rotation() else {
         return;
     };
-    let (address, listeners) = group(&rotation, 2);
+    let (address, listeners) = group(&rotation, LOOPBACK, 2);
     rotation.list(&[1, 2]).unwrap();
     let SocketAddr::V4(to) = address else {
         unreachable!()

@@ -280,3 +280,130 @@ impl Place {
         poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use rustix::net::{Shutdown, shutdown};
+
+    use super::*;
+    use crate::kernel::try_kernel_policy;
+    use crate::shell::acceptor;
+
+    /// Returns a group with a worker in each of two slots; `None` where it cannot be had, which
+    /// the tests of the program tell.
+    fn group() -> Option<(Group, [OwnedFd; 2])> {
+        try_kernel_policy().ok()?;
+        let here = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (mut group, _) = Group::open(&here, ListenOptions::default()).unwrap();
+        let copies = [0, 1].map(|slot| {
+            let copy = group.share(SlotId(slot)).unwrap();
+            group.join(SlotId(slot), WorkerId(slot));
+            copy
+        });
+        Some((group, copies))
+    }
+
+    fn connect(group: &Group, times: usize) -> Vec<TcpStream> {
+        let connect = |_| TcpStream::connect(group.address).unwrap();
+        (0..times).map(connect).collect()
+    }
+
+    fn left_over(group: &mut Group) -> usize {
+        std::iter::from_fn(|| group.accept(true).ok()).count()
+    }
+
+    #[tokio::test]
+    async fn the_master_accepts_what_is_left_over_and_nothing_else() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        let _clients = connect(&group, 6);
+        assert_eq!(left_over(&mut group), 0);
+        group.leave(WorkerId(0));
+        assert_eq!(left_over(&mut group), 3);
+        let _more = connect(&group, 2);
+        assert_eq!(left_over(&mut group), 0);
+        group.leave(WorkerId(1));
+        // Those of its queue, and who comes while nobody is there.
+        let _last = connect(&group, 2);
+        assert_eq!(left_over(&mut group), 5 + 2);
+        drop(copies);
+    }
+
+    #[tokio::test]
+    async fn who_comes_to_a_slot_gets_its_listener_with_what_waits_there() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        let _clients = connect(&group, 4);
+        group.leave(WorkerId(0));
+        drop(copies);
+        let copy = group.share(SlotId(0)).unwrap();
+        group.join(SlotId(0), WorkerId(2));
+        assert_eq!(left_over(&mut group), 0);
+        let mine = std::iter::from_fn(|| acceptor::accept(&copy).ok()).count();
+        assert_eq!(mine, 2);
+    }
+
+    #[tokio::test]
+    async fn two_workers_in_one_slot_have_one_turn() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        group.join(SlotId(0), WorkerId(2));
+        let _clients = connect(&group, 4);
+        group.leave(WorkerId(0));
+        let _more = connect(&group, 4);
+        assert_eq!(left_over(&mut group), 0);
+        let queued = |copy: &OwnedFd| std::iter::from_fn(|| acceptor::accept(copy).ok()).count();
+        assert_eq!(copies.each_ref().map(queued), [4, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_breaks_its_listener_harms_only_that() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        shutdown(&copies[0], Shutdown::Read).unwrap();
+        // Its turns go to the lobby.
+        let _clients = connect(&group, 4);
+        assert_eq!(left_over(&mut group), 2);
+        group.leave(WorkerId(0));
+        assert_eq!(left_over(&mut group), 0);
+        // The next one gets one that works.
+        let copy = group.share(SlotId(0)).unwrap();
+        group.join(SlotId(0), WorkerId(2));
+        let _more = connect(&group, 4);
+        let queued = |copy: &OwnedFd| std::iter::from_fn(|| acceptor::accept(copy).ok()).count();
+        assert_eq!([queued(&copy), queued(&copies[1])], [2, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_is_gone_loses_its_listener_once_that_is_empty() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        let _clients = connect(&group, 2);
+        group.leave(WorkerId(0));
+        drop(copies);
+        for (left, places) in [(1, 2), (0, 1)] {
+            group.clear(|slot| slot == SlotId(1));
+            assert_eq!(group.places.len(), places);
+            assert_eq!(left_over(&mut group), left);
+        }
+    }
+
+    #[tokio::test]
+    async fn once_shut_nobody_is_let_in_and_every_queue_is_served() {
+        let Some((mut group, copies)) = group() else {
+            return;
+        };
+        let _clients = connect(&group, 4);
+        group.shut();
+        TcpStream::connect(group.address).unwrap_err();
+        assert_eq!(left_over(&mut group), 4);
+        drop(copies);
+    }
+}
