@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maitred::{PolicyName, Settings, Worker, WorkerState};
 use maitred_tests::harness::client::{self, Client};
-use maitred_tests::harness::{LibraryCluster, address, worker as worker_of};
+use maitred_tests::harness::{LibraryCluster, address, holdings, worker as worker_of};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -175,7 +175,7 @@ fn who_shares_nothing_leaves_as_well_as_the_others() {
 
 #[test]
 fn workers_leave_although_a_client_stays() {
-    for policy in [PolicyName::Rr, PolicyName::Shared] {
+    for policy in holdings() {
         let cluster = LibraryCluster::with(|_| {
             let mut settings = Settings::new().policy(policy);
             settings.keepalive_grace = Some(Duration::from_millis(100));

@@ -8,9 +8,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use maitred::{MESSAGE_MAX, PolicyName, Settings, Worker, WorkerId};
+use maitred::{MESSAGE_MAX, Settings, Worker, WorkerId};
 use maitred_tests::harness::client::{self, Answer, Client, per_worker};
-use maitred_tests::harness::{DEADLINE, LibraryCluster, address, text};
+use maitred_tests::harness::{DEADLINE, LibraryCluster, address, holdings, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ const ANY_PORT: &str = "tcp:127.0.0.1:0";
 
 /// Plays a scene with each policy, in a cluster of its own.
 fn with_each_policy(scene: impl Fn(&LibraryCluster)) {
-    for policy in [PolicyName::Rr, PolicyName::Shared] {
+    for policy in holdings() {
         let cluster = LibraryCluster::with(|_| Settings::new().policy(policy));
         scene(&cluster);
         cluster.stop();
@@ -211,7 +211,7 @@ fn the_backlog_is_as_long_as_the_worker_wants() {
 
 #[test]
 fn a_socket_that_the_master_inherited_is_shared_by_its_number() {
-    for policy in [PolicyName::Rr, PolicyName::Shared] {
+    for policy in holdings() {
         let mut sockets = Vec::new();
         let cluster = LibraryCluster::with(|_| {
             sockets.extend([(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));

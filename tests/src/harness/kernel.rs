@@ -2,7 +2,7 @@
 
 use std::io::{Write, stderr};
 
-use maitred::try_kernel_policy;
+use maitred::{PolicyName, try_kernel_policy};
 
 use super::Launch;
 
@@ -25,6 +25,17 @@ pub fn kernel(launch: Launch) -> Option<Launch> {
     writeln!(stderr(), "{notice}").unwrap_or_default();
     assert_refused(launch, &[&error.to_string()]);
     None
+}
+
+/// Returns how a listener can be held: by the master, by all workers, and by each worker if that
+/// can be had here.
+#[must_use]
+pub fn holdings() -> Vec<PolicyName> {
+    let mut policies = vec![PolicyName::Rr, PolicyName::Shared];
+    if try_kernel_policy().is_ok() {
+        policies.push(PolicyName::Kernel);
+    }
+    policies
 }
 
 /// Asserts that a cluster does not start, as its policy cannot be had, and says why and what

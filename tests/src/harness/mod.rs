@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use bench::{Bench, Record};
 pub use cluster::{Finished, Launch, TestCluster};
 pub use home::Home;
-pub use kernel::{KERNEL, assert_refused, kernel};
+pub use kernel::{KERNEL, assert_refused, holdings, kernel};
 pub use length::{Progress, is_long, short_or_long, tell};
 pub use library::LibraryCluster;
 pub use load::Load;
