@@ -72,6 +72,7 @@ fn in_words(order: &Effect) -> String {
         Effect::Refuse { connection, reason } => format!("refuse {connection}: {reason:?}"),
         Effect::PauseAccept(_) => "pause: who comes now waits in the kernel".to_owned(),
         Effect::ResumeAccept(_) => "accept".to_owned(),
+        Effect::JoinRotation { .. } | Effect::LeaveRotation { .. } => "(`kernel`)".to_owned(),
         Effect::Expel { worker, breach } => format!("kill {worker}: {breach:?}"),
     }
 }

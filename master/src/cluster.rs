@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use maitred_core::dispatch::Snapshot;
+use maitred_core::dispatch::{PolicyName, Snapshot};
 use maitred_core::id::WorkerId;
 use maitred_core::supervise::Outcome;
 use maitred_protocol::{environment, fd};
@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::accept_errors::AcceptErrors;
 use crate::event::Event;
 use crate::events::Events;
+use crate::kernel::try_kernel_policy;
 use crate::policy;
 use crate::preload;
 use crate::record::ConnectionRecord;
@@ -375,6 +376,9 @@ fn check(settings: &Settings) -> Result<(), ClusterError> {
     if settings.instance_var.as_deref().is_some_and(is_no_name) {
         let reason = "a variable's name has at least one character, and no equals sign".into();
         return Err(ClusterError::Setting(reason));
+    }
+    if settings.policy == Some(PolicyName::Kernel) {
+        try_kernel_policy().map_err(|error| ClusterError::Setting(error.to_string()))?;
     }
     if settings
         .exec

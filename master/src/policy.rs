@@ -48,10 +48,10 @@ pub enum PolicyError {
 }
 
 fn who_accepts(policy: PolicyName) -> String {
-    let who = if policy.accepts_in_master() {
-        "the master accepts"
-    } else {
+    let who = if policy.has_workers_accept() {
         "workers accept for themselves"
+    } else {
+        "the master accepts"
     };
     format!("under `{policy}` {who}")
 }

@@ -224,7 +224,8 @@ impl Settings {
         self
     }
 
-    /// Sets how connections are spread.
+    /// Sets how connections are spread. Policy `kernel` cannot be had everywhere: the cluster is
+    /// refused then, as [`try_kernel_policy`](crate::try_kernel_policy) says beforehand.
     #[must_use]
     pub fn policy(mut self, policy: PolicyName) -> Self {
         self.policy = Some(policy);

@@ -3,8 +3,9 @@
 //! Both sides do: the master for its workers, and a worker for itself where it has no master
 //! or wants an address of its own. One file, so that an address means the same in both.
 //!
-//! Never with SO_REUSEPORT: a second process of the same user could then bind the same port
-//! without an error and take a share of the connections.
+//! Never with SO_REUSEPORT, but for policy `kernel`: a second process of the same user could
+//! then bind the same port without an error and take a share of the connections. Under that
+//! policy it can bind it too, but the policy's program gives it none.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,8 +51,8 @@ pub fn open(
     inherited: &[RawFd],
 ) -> io::Result<Bound> {
     match address {
-        ListenAddress::Tcp(address) => tcp(*address, options),
-        ListenAddress::TcpAny { port } => tcp_any(*port, options),
+        ListenAddress::Tcp(address) => tcp(*address, options, &alone),
+        ListenAddress::TcpAny { port } => tcp_any(*port, options, &alone),
         ListenAddress::Udp(address) => udp(*address, options),
         ListenAddress::Unix(path) => unix(path, options),
         ListenAddress::Inherited { descriptor } => inherit(*descriptor, inherited),
@@ -67,6 +68,47 @@ pub fn send_at_once(listener: impl AsFd) {
     sockopt::set_tcp_nodelay(listener, true).unwrap_or_default();
 }
 
+/// Binds the first listener of a TCP address that is to have several.
+///
+/// It is bound as any other, so that a port that somebody has is refused, even if that one
+/// would share it; only then may others be bound [beside](open_beside) it. Before it listens,
+/// `govern` is called, so that no client is there before its rules are.
+///
+/// # Errors
+///
+/// As [`open`], and those of `govern`.
+pub fn open_first(
+    address: &ListenAddress,
+    options: ListenOptions,
+    govern: &dyn Fn(&OwnedFd) -> io::Result<()>,
+) -> io::Result<Bound> {
+    let invite = |socket: &OwnedFd| {
+        sockopt::set_socket_reuseport(socket, true)?;
+        govern(socket)
+    };
+    match address {
+        ListenAddress::Tcp(address) => tcp(*address, options, &invite),
+        ListenAddress::TcpAny { port } => tcp_any(*port, options, &invite),
+        ListenAddress::Udp(_) | ListenAddress::Unix(_) | ListenAddress::Inherited { .. } => {
+            Err(Errno::OPNOTSUPP.into())
+        }
+    }
+}
+
+/// Binds one more listener to an address that has a [first](open_first).
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_beside(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
+    let socket = inet(address, SocketType::STREAM, options)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, backlog(options))?;
+    Ok(socket)
+}
+
 /// Removes what a bound server leaves behind in the file system.
 pub fn clean_up(address: &BoundAddress) {
     if let BoundAddress::Unix(path) = address {
@@ -75,10 +117,20 @@ pub fn clean_up(address: &BoundAddress) {
     }
 }
 
-fn tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
+/// What is done to a socket between bind and listen: nothing.
+fn alone(_socket: &OwnedFd) -> io::Result<()> {
+    Ok(())
+}
+
+fn tcp(
+    address: SocketAddr,
+    options: ListenOptions,
+    prepare: &dyn Fn(&OwnedFd) -> io::Result<()>,
+) -> io::Result<Bound> {
     let socket = inet(address, SocketType::STREAM, options)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
+    prepare(&socket)?;
     listen(&socket, backlog(options))?;
     let address = local_address(&socket)?;
     Ok(Bound {
@@ -87,11 +139,16 @@ fn tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
     })
 }
 
-fn tcp_any(port: u16, options: ListenOptions) -> io::Result<Bound> {
-    let dual = tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), options);
-    match dual {
+fn tcp_any(
+    port: u16,
+    options: ListenOptions,
+    prepare: &dyn Fn(&OwnedFd) -> io::Result<()>,
+) -> io::Result<Bound> {
+    let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match tcp(dual, options, prepare) {
         Err(error) if lacks_ipv6(&error) => {
-            tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), options)
+            let single = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            tcp(single, options, prepare)
         }
         other => other,
     }
@@ -263,5 +320,30 @@ mod tests {
         let address = ListenAddress::Unix(path.clone());
         let _bound = open(&address, ListenOptions::default(), &[]).unwrap();
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn others_may_be_bound_beside_the_first_that_was_alone() {
+        let here = ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let options = ListenOptions::default();
+        let governed = std::cell::Cell::new(0);
+        let govern = |socket: &OwnedFd| {
+            governed.set(governed.get() + 1);
+            assert!(
+                !sockopt::socket_acceptconn(socket)?,
+                "nobody can have come yet"
+            );
+            Ok(())
+        };
+        let first = open_first(&here, options, &govern).unwrap();
+        let BoundAddress::Ip(address) = first.address else {
+            unreachable!("an IP address was asked for");
+        };
+        let _beside = open_beside(address, options).unwrap();
+        // A second group there is refused, although this one would let anybody share.
+        let there = ListenAddress::Tcp(address);
+        let error = open_first(&there, options, &govern).unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::ADDRINUSE));
+        assert_eq!(governed.get(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! Descriptors across process borders: the one file in which `unsafe` may stand.
+//! Descriptors across process borders: with `master/src/kernel/bpf.rs`, the one file in which
+//! `unsafe` may stand.
 //!
 //! Three facts of Linux shape it (unix(7), recvmsg(2); measured on Linux 6.18):
 //!

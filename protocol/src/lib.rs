@@ -30,6 +30,7 @@
 //! | master / worker | the process that accepts / the process that serves (Node says *primary*, and so does the Node-like API) |
 //! | listener, accept, backlog | the listening socket, taking from it, the kernel's queue behind it |
 //! | server | one listener with its key, its rotation and its pending queue |
+//! | rotation, lobby | the workers that take turns on a server / under policy `kernel`, the master's own listener, where clients wait while nobody does |
 //! | connection | one accepted client socket, named by a [`ConnectionId`] |
 //! | pending queue | accepted, no worker yet |
 //! | ready ring | workers with room for one more, in turn order |

@@ -213,7 +213,8 @@ pub enum ServerOutcome {
         #[serde(with = "encoding::optional_bytes")]
         data: Option<Vec<u8>>,
     },
-    /// The worker gets the socket itself, and shares it with its siblings.
+    /// The worker gets the socket itself. It shares it with its siblings, or under policy
+    /// `kernel` has it for itself, and is handed what is left over as well.
     Shared {
         /// The server's name in all that follows.
         server: ServerId,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maitred::{PolicyName, Settings, Worker, WorkerState};
 use maitred_tests::harness::client::{self, Client};
-use maitred_tests::harness::{Kind, LibraryCluster, address, worker as worker_of};
+use maitred_tests::harness::{Kind, LibraryCluster, address, holdings, worker as worker_of};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -179,9 +179,10 @@ fn who_shares_nothing_leaves_as_well_as_the_others() {
 
 #[test]
 fn workers_leave_although_a_client_stays() {
-    let policies = [PolicyName::Rr, PolicyName::Shared];
-    let each = policies.map(|policy| Kind::BOTH.map(|kind| (policy, kind)));
-    for (policy, kind) in each.into_iter().flatten() {
+    let each = holdings()
+        .into_iter()
+        .map(|policy| Kind::BOTH.map(|kind| (policy, kind)));
+    for (policy, kind) in each.flatten() {
         let cluster = LibraryCluster::of(kind, |_| {
             let mut settings = Settings::new().policy(policy);
             settings.keepalive_grace = Some(Duration::from_millis(100));

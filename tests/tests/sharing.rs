@@ -8,9 +8,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use maitred::{MESSAGE_MAX, PolicyName, Settings, Worker, WorkerId};
+use maitred::{MESSAGE_MAX, Settings, Worker, WorkerId};
 use maitred_tests::harness::client::{self, Answer, Client, per_worker};
-use maitred_tests::harness::{DEADLINE, Kind, LibraryCluster, address, text};
+use maitred_tests::harness::{DEADLINE, Kind, LibraryCluster, address, holdings, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ const ANY_PORT: &str = "tcp:127.0.0.1:0";
 
 /// Plays a scene with each policy, and test workers of each kind.
 fn with_each_policy(scene: impl Fn(&LibraryCluster)) {
-    for policy in [PolicyName::Rr, PolicyName::Shared] {
+    for policy in holdings() {
         LibraryCluster::with_each_kind(|| Settings::new().policy(policy), &scene);
     }
 }
@@ -209,9 +209,10 @@ fn the_backlog_is_as_long_as_the_worker_wants() {
 
 #[test]
 fn a_socket_that_the_master_inherited_is_shared_by_its_number() {
-    let policies = [PolicyName::Rr, PolicyName::Shared];
-    let each = policies.map(|policy| Kind::BOTH.map(|kind| (policy, kind)));
-    for (policy, kind) in each.into_iter().flatten() {
+    let each = holdings()
+        .into_iter()
+        .map(|policy| Kind::BOTH.map(|kind| (policy, kind)));
+    for (policy, kind) in each.flatten() {
         let mut sockets = Vec::new();
         let cluster = LibraryCluster::of(kind, |_| {
             sockets.extend([(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));

@@ -66,8 +66,8 @@ fn one_file_names_the_encoding() {
 }
 
 #[test]
-fn one_file_is_unsafe() {
-    check(layers::one_file_is_unsafe);
+fn two_files_are_unsafe() {
+    check(layers::two_files_are_unsafe);
 }
 
 #[test]

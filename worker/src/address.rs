@@ -109,7 +109,7 @@ impl Listen {
     /// Sets how many connections may be open at once.
     ///
     /// One more is given back to the master, for another worker. Where this process accepts
-    /// by itself (no master, exclusive, policy `shared`) it is closed, as in Node.
+    /// by itself (no master, exclusive, policies `shared` and `kernel`) it is closed, as in Node.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = Some(connections);

@@ -57,8 +57,8 @@ pub(crate) struct Wish {
     pub(crate) connections_max: Option<usize>,
 }
 
-/// Asks the master for a server, and listens. With policy `shared`, and for UDP, the socket
-/// itself comes along.
+/// Asks the master for a server, and listens. Under the policies `shared` and `kernel`, and
+/// for UDP, the socket itself comes along.
 ///
 /// # Errors
 ///

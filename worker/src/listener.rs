@@ -245,7 +245,14 @@ impl<S: Stream> Listener<S> {
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(S, S::Address)>> {
         match (&self.own, &self.hold) {
-            (Some(own), _) => self.poll_own(context, own),
+            // It may be handed some, too: what the kernel could give to nobody.
+            (Some(own), Hold::Leased(lease)) => {
+                match lease.link.poll_take(context, (lease.server, lease.tag)) {
+                    Poll::Pending => self.poll_own(context, own),
+                    taken @ Poll::Ready(_) => taken,
+                }
+            }
+            (Some(own), Hold::Own(_)) => self.poll_own(context, own),
             (None, Hold::Leased(lease)) => lease.link.poll_take(context, (lease.server, lease.tag)),
             // What is bound here has its socket, so this is never reached.
             (None, Hold::Own(_)) => Poll::Ready(Err(over())),
@@ -284,9 +291,9 @@ impl<S: Stream> Listener<S> {
         }
     }
 
-    /// Fills places with connections for one of our servers, as many as there are handoffs; they
-    /// are acked together, so the server takes all of them. In a drain the server is told the
-    /// end by [`draining`](Self::draining), and so it is no error here.
+    /// Fills places with connections for one of our servers: as many as there are handoffs, which
+    /// are acked together, so the server takes all of them; else one of a socket's own. In a drain
+    /// the server is told the end by [`draining`](Self::draining), and so it is no error here.
     fn poll_some(
         &self,
         context: &mut Context<'_>,
@@ -295,21 +302,22 @@ impl<S: Stream> Listener<S> {
     ) -> Poll<io::Result<usize>> {
         let (table, tag) = self.hold.count();
         let counted = |stream, address| (Counted::new(stream, table, tag), client(address));
-        let polled = match (&self.own, &self.hold) {
-            (None, Hold::Leased(lease)) => {
-                let places = accepted.len().min(MESSAGES_PER_FRAME);
-                let places = &mut accepted[..places];
-                lease
-                    .link
-                    .poll_take_some(context, lease.server, places, counted)
-            }
-            (Some(own), _) => self.poll_one_of(context, own).map_ok(|(stream, address)| {
+        let mut polled = Poll::Pending;
+        if let Hold::Leased(lease) = &self.hold {
+            let places = accepted.len().min(MESSAGES_PER_FRAME);
+            let places = &mut accepted[..places];
+            polled = lease
+                .link
+                .poll_take_some(context, lease.server, places, counted);
+        }
+        if polled.is_pending()
+            && let Some(own) = &self.own
+        {
+            polled = self.poll_one_of(context, own).map_ok(|(stream, address)| {
                 accepted[0] = Some(counted(stream, address));
                 1
-            }),
-            // What is bound here has its socket, so this is never reached.
-            (None, Hold::Own(_)) => Poll::Ready(Err(over())),
-        };
+            });
+        }
         if matches!(polled, Poll::Ready(Err(_))) && self.is_draining() {
             return Poll::Pending;
         }

@@ -67,6 +67,8 @@ pub(crate) struct Findings {
     pub(crate) joined: u64,
     /// Connections of the master that are other clients'.
     pub(crate) strangers: u64,
+    /// Connections of the client that were answered, and that only a worker can know.
+    pub(crate) direct: u64,
     pub(crate) requests: u64,
     pub(crate) failed: u64,
     pub(crate) never_acked: Tally,
@@ -127,7 +129,7 @@ impl Findings {
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (joined, requests, failed) = (self.joined, self.requests, self.failed);
+        let (joined, requests, failed) = (self.joined + self.direct, self.requests, self.failed);
         let meaning = match self.verdict() {
             Verdict::Pass => "pass: nothing was lost",
             Verdict::Fail => "fail: a promise was broken",

@@ -29,14 +29,15 @@ pub(super) fn judge(load: &Load, master: &Master, joined: &Joined, demands: Dema
         load,
         master,
         joined,
-        slack: demands.slack,
+        demands,
     };
     bench.check_joins(&mut findings);
     bench.check_invariants(&mut findings);
     bench.sort_failures(&mut findings);
-    if joined.count < demands.min_connections {
+    let looked_at = findings.joined + findings.direct;
+    if looked_at < demands.min_connections {
         findings.doubts.push(Doubt::TooFew {
-            joined: joined.count,
+            joined: looked_at,
             wanted: demands.min_connections,
         });
     }
@@ -44,11 +45,11 @@ pub(super) fn judge(load: &Load, master: &Master, joined: &Joined, demands: Dema
 }
 
 /// Everything that is known.
-struct Bench<'a> {
+pub(super) struct Bench<'a> {
     load: &'a Load,
-    master: &'a Master,
+    pub(super) master: &'a Master,
     joined: &'a Joined,
-    slack: Duration,
+    demands: Demands,
 }
 
 impl Bench<'_> {
@@ -65,7 +66,11 @@ impl Bench<'_> {
                 continue;
             }
             let Some(life) = self.life(index).filter(|life| overlap(connection, life)) else {
-                unjoined.add(connection);
+                if self.demands.workers_accept {
+                    findings.direct += 1;
+                } else {
+                    unjoined.add(connection);
+                }
                 continue;
             };
             match (&life.end, connection.worker) {
@@ -127,8 +132,14 @@ impl Bench<'_> {
                 continue;
             };
             let (connection, life) = (&self.load.connections[index], self.life(index));
-            let (class, why) = self.class_of(failure, connection, life);
-            findings.note_excuse(self.excuse(class, life), failure.ended);
+            let (class, why, excuse) = match life {
+                None if self.demands.workers_accept => self.class_of_direct(failure, connection),
+                _ => {
+                    let (class, why) = self.class_of(failure, connection, life);
+                    (class, why, self.excuse(class, life))
+                }
+            };
+            findings.note_excuse(excuse, failure.ended);
             findings.add(class, || {
                 let (name, number) = (name(connection), failure.number);
                 let outcome = failure.outcome.in_words();
@@ -188,7 +199,7 @@ impl Bench<'_> {
     }
 
     /// Looks for an excuse for a failure on a connection that was this worker's.
-    fn acked_by(&self, worker: WorkerId, failure: &Failure) -> (Class, String) {
+    pub(super) fn acked_by(&self, worker: WorkerId, failure: &Failure) -> (Class, String) {
         let by_then = |at: Moment| at <= self.later(failure.ended);
         let (id, exit) = (worker.0, self.master.exits.get(&worker));
         if let Some(at) = self
@@ -245,10 +256,16 @@ impl Bench<'_> {
 
     /// Returns when that happened which excuses a failure of this class.
     fn excuse(&self, class: Class, life: Option<&Life>) -> Option<Moment> {
-        let worker = match life?.end.as_ref()? {
-            End::Acked { worker, .. } | End::AnswerLost { worker, .. } => worker,
-            End::Refused { .. } => return None,
-        };
+        match life.and_then(|life| life.end.as_ref()) {
+            Some(End::Acked { worker, .. } | End::AnswerLost { worker, .. }) => {
+                self.excuse_by(class, worker)
+            }
+            Some(End::Refused { .. }) | None => None,
+        }
+    }
+
+    /// As [`excuse`](Self::excuse), of a connection that was this worker's.
+    pub(super) fn excuse_by(&self, class: Class, worker: &WorkerId) -> Option<Moment> {
         match class {
             Class::WorkerDied => self.master.exits.get(worker).map(|exit| exit.at),
             Class::Cut => self.master.cuts.get(worker).copied(),
@@ -269,13 +286,13 @@ impl Bench<'_> {
         failure.reused && failure.number > 1 && !failure.is_begun && is_end && at_once
     }
 
-    fn later(&self, moment: Moment) -> Moment {
-        moment + self.slack
+    pub(super) fn later(&self, moment: Moment) -> Moment {
+        moment + self.demands.slack
     }
 }
 
 /// A failure on a connection that the master never had.
-fn unaccepted(connection: &Connection) -> (Class, String) {
+pub(super) fn unaccepted(connection: &Connection) -> (Class, String) {
     match connection {
         Connection { port: None, .. } => (Class::Other, "it got no port".into()),
         Connection {
@@ -292,7 +309,7 @@ fn overlap(connection: &Connection, life: &Life) -> bool {
 }
 
 /// Says when something was that the master noted, seen from a failure.
-fn between(failure: Moment, at: Moment) -> String {
+pub(super) fn between(failure: Moment, at: Moment) -> String {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     if at <= failure {
         format!("{:.3} ms before", ms(failure.since(at)))

@@ -11,9 +11,13 @@
 //!  master ──┘
 //! ```
 //!
+//! Where workers accept for themselves the master knows nothing of most connections, and less is
+//! promised; `direct.rs` holds what the client saw against that.
+//!
 //! Everything here is told lines and returns values; it opens no file. What is not certain is
 //! a [`Doubt`], and with a single one there is no proof.
 
+mod direct;
 mod findings;
 mod join;
 mod judge;
@@ -38,6 +42,8 @@ pub(crate) struct Demands {
     pub(crate) min_connections: u64,
     /// How far apart a master and a client may notice the same thing.
     pub(crate) slack: Duration,
+    /// Workers accept for themselves, so that the master knows only what it handed over.
+    pub(crate) workers_accept: bool,
 }
 
 /// Reads both records and judges every request that failed.
@@ -112,7 +118,7 @@ pub(crate) enum Doubt {
         example: String,
     },
     /// Too little was looked at.
-    #[error("only {joined} connections were joined, and {wanted} are wanted")]
+    #[error("only {joined} connections were looked at, and {wanted} are wanted")]
     TooFew {
         /// As there were.
         joined: u64,

@@ -1,5 +1,6 @@
 //! Each class and each doubt, with the smallest pair of records that shows it.
 
+mod direct;
 mod records;
 
 use std::time::Duration;
@@ -121,6 +122,7 @@ fn judged(load: &str, events: &str) -> Findings {
     let demands = Demands {
         min_connections: 1,
         slack: Duration::from_millis(100),
+        workers_accept: false,
     };
     check(load.as_bytes(), events.as_bytes(), demands).unwrap()
 }

@@ -38,6 +38,11 @@ pub(crate) struct CheckLossArguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "100ms")]
     slack: Duration,
 
+    /// Workers accepted for themselves (policies `kernel` and `shared`): then a connection that
+    /// a worker has accepted shares that worker's fate, and one in a queue is never lost
+    #[arg(long)]
+    workers_accept: bool,
+
     /// Answer with one JSON object
     #[arg(long)]
     json: bool,
@@ -60,6 +65,7 @@ pub(super) fn run(arguments: &CheckLossArguments) -> anyhow::Result<ExitCode> {
     let demands = Demands {
         min_connections: arguments.min_connections,
         slack: arguments.slack,
+        workers_accept: arguments.workers_accept,
     };
     let (load, events) = (open(&arguments.bench)?, open(&arguments.events)?);
     let findings = check::check(load, events, demands).context("read the records")?;

@@ -18,6 +18,7 @@ mod launch;
 mod ls;
 mod patience;
 mod ping;
+mod policies;
 mod program;
 mod replay;
 mod run;

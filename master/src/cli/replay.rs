@@ -144,7 +144,7 @@ fn in_words(judged: &Judged) -> String {
     if *handoffs == 0 {
         return format!(
             "no handoff to judge: {accepted} connections were accepted by the master, whose \
-             workers may have accepted for themselves (--policy shared)"
+             workers may have accepted for themselves (--policy shared or kernel)"
         );
     }
     let workers = judged.report.per_worker.iter();

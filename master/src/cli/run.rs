@@ -27,6 +27,7 @@ use super::instances::Instances;
 use super::journal::{self, Journal};
 use super::launch::LaunchArguments;
 use super::patience::PatienceArguments;
+use super::policies;
 use super::signals::{Signals, Wish};
 use super::story::Story;
 use crate::control::foreground::Foreground;
@@ -91,9 +92,15 @@ pub(crate) struct RunArguments {
     name: Option<AppName>,
 
     /// How connections are spread: `rr` (each to the next worker), `least-connections`, `sticky`
-    /// (by the client's address), `weighted`, or `shared` (workers race)
-    #[arg(long, default_value_t = PolicyName::Rr)]
-    policy: PolicyName,
+    /// (by the client's address), `weighted`, `shared` (workers race), or `kernel` (the kernel
+    /// gives each to the next worker). Of several, the first that can be had
+    #[arg(
+        long,
+        value_name = "POLICY",
+        value_delimiter = ',',
+        default_value = "rr"
+    )]
+    policy: Vec<PolicyName>,
 
     /// Connections a worker may be handed that it has not acknowledged yet
     /// [default: 4, of Node workers 2]
@@ -182,7 +189,7 @@ fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
     let limits = arguments.limits();
     let mut settings = Settings::new()
         .output(Output::Prefixed)
-        .policy(arguments.policy)
+        .policy(policies::choose(&arguments.policy)?)
         .pending_max(usize::try_from(arguments.pending_max)?)
         .limits(limits);
     settings.window = arguments.window;

@@ -42,6 +42,7 @@ impl Master {
         // What was cut before is for whoever sent those workers away.
         self.has_cut = false;
         self.close_lingering(now);
+        self.shut_groups();
         let left = self
             .servers
             .watched()

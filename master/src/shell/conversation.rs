@@ -165,7 +165,7 @@ impl Master {
         let is_native = |link: &mut WorkerLink| link.dialect() == Dialect::Native;
         if let Ok(grant) = &granted
             && self.link_of(worker).is_some_and(is_native)
-            && let Some(server) = self.servers.get(grant.server)
+            && let Some(server) = self.servers.get_mut(grant.server)
         {
             server.send_at_once();
         }
@@ -173,7 +173,7 @@ impl Master {
             if grant.new {
                 self.server_opened(now, grant.server);
             }
-            self.describe(grant.server)
+            self.describe(worker, grant.server)
                 // Without its socket the worker does not have it; it may ask again.
                 .inspect_err(|_| self.closed_by(now, worker, grant.server))
         });
@@ -229,11 +229,16 @@ impl Master {
     }
 
     /// Says what a worker gets that asked for this server.
-    fn describe(&self, server: ServerId) -> io::Result<(ServerOutcome, Cargo)> {
-        let entry = self.servers.get(server);
-        let entry = entry.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+    fn describe(
+        &mut self,
+        worker: WorkerId,
+        server: ServerId,
+    ) -> io::Result<(ServerOutcome, Cargo)> {
+        let slot = self.members.get(&worker).map(|member| member.slot);
+        let found = slot.zip(self.servers.get_mut(server));
+        let (slot, entry) = found.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
         let (bound, data) = (entry.bound.clone(), entry.data.clone());
-        Ok(match entry.share().transpose()? {
+        Ok(match entry.share(slot).transpose()? {
             None => (
                 ServerOutcome::HandedOver {
                     server,

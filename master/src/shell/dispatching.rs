@@ -76,6 +76,8 @@ impl Master {
             }
             Effect::PauseAccept(server) => self.set_gate(server, Gate::Paused),
             Effect::ResumeAccept(server) => self.set_gate(server, Gate::Open),
+            Effect::JoinRotation { worker, server } => self.join_rotation(worker, server),
+            Effect::LeaveRotation { worker, server } => self.leave_rotation(worker, server),
             Effect::Expel { worker, breach } => {
                 let reason = format!("it answered a handoff that it does not have ({breach:?})");
                 self.expel_for(now, worker, &reason);

@@ -10,7 +10,8 @@ use super::master::Master;
 impl Master {
     /// Looks at whoever has owed an ack for a while, and sets the hour of the next look.
     ///
-    /// Costs nothing while nobody owes: a look is only planned while something is in flight.
+    /// Costs nothing while nobody owes: a look is only planned while something is in flight,
+    /// or while the kernel spreads connections, for it does not say when one comes.
     pub(super) fn watch_for_hangs(&mut self, now: Instant) {
         let patience = self.supervisor.limits().ack_timeout;
         if patience.is_zero() {
@@ -18,28 +19,29 @@ impl Master {
         }
         let pause = look_pause(patience);
         if self.look_at.is_none_or(|look_at| look_at > now) {
-            if self.look_at.is_none() && self.dispatcher.held() > 0 {
+            if self.look_at.is_none() && self.may_owe() {
                 self.look_at = now.checked_add(pause);
             }
             return;
         }
         self.look_at = None;
-        let owing: Vec<(WorkerId, Instant)> = self
-            .members
-            .keys()
-            .filter_map(|worker| Some((*worker, self.dispatcher.oldest_handoff(*worker)?)))
-            .collect();
+        let owing = self.owing(now);
         let due = owing
-            .iter()
-            .filter_map(|(_, since)| since.checked_add(patience));
+            .values()
+            .filter_map(|since| since.checked_add(patience));
         // At the very end of the earliest patience, and in steps before it.
         let end = due.filter(|due| *due > now).min();
-        if !owing.is_empty() {
+        if self.may_owe() {
             self.look_at = [end, now.checked_add(pause)].into_iter().flatten().min();
         }
         for (worker, since) in owing {
             self.look_at_worker(now, worker, now.saturating_duration_since(since));
         }
+    }
+
+    /// Returns whether anybody can owe anything.
+    fn may_owe(&mut self) -> bool {
+        self.dispatcher.held() > 0 || self.servers.groups().next().is_some()
     }
 
     fn look_at_worker(&mut self, now: Instant, worker: WorkerId, unanswered_for: Duration) {

@@ -60,7 +60,7 @@ impl Master {
             }
             Order::Ping(worker) => self.ping(now, worker),
             Order::CloseServers => self.begin_closing(now),
-            Order::Announce(announcement) => self.pass_on(announcement),
+            Order::Announce(announcement) => self.pass_on(now, announcement),
             Order::Finish(outcome) => {
                 for server in self.servers.ids() {
                     self.close_server(now, server);
@@ -81,10 +81,14 @@ impl Master {
         self.tell(now, worker, MasterToWorker::Ping { nonce });
     }
 
-    fn pass_on(&mut self, announcement: Announcement) {
+    fn pass_on(&mut self, now: Instant, announcement: Announcement) {
         let Some(announcement) = self.pass_on_operation(announcement) else {
             return;
         };
+        if let Announcement::Hung { worker, .. } = announcement {
+            // It is about to be killed: nothing more is to come to it meanwhile.
+            self.dispatch(now, Input::Draining(worker));
+        }
         self.announce(match announcement {
             Announcement::Ready => Event::Ready {
                 workers: self.ready(),
@@ -232,6 +236,7 @@ impl Master {
     /// Looks, after a worker is gone, at what only waited for that.
     pub(super) fn tidy_up(&mut self, now: Instant) {
         self.close_left_behind(now);
+        self.clear_groups();
         self.check_departures(now);
         self.check_closing(now);
     }

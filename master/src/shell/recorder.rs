@@ -53,6 +53,8 @@ impl Recorder {
                 Effect::Release { .. }
                 | Effect::PauseAccept(_)
                 | Effect::ResumeAccept(_)
+                | Effect::JoinRotation { .. }
+                | Effect::LeaveRotation { .. }
                 | Effect::Expel { .. } => {}
             }
         }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::task::{Context, Poll};
+use std::os::fd::{OwnedFd, RawFd};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use maitred_core::dispatch::PolicyName;
-use maitred_core::id::WorkerId;
-use maitred_protocol::binding::{self, Bound};
+use maitred_core::id::{SlotId, WorkerId};
+use maitred_protocol::binding;
 use maitred_protocol::fd;
 use maitred_protocol::message::{BoundAddress, ListenAddress, ServerQuery};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::acceptor;
+use super::group::Group;
 use super::lingering::Linger;
 
 /// How often it is told at most that accepting fails on a server: for a human to read, while a
@@ -57,6 +58,8 @@ pub(crate) enum Listener {
     Watched(AsyncFd<OwnedFd>),
     /// The workers have it: UDP, or policy `shared`. The master keeps it alive.
     Kept(OwnedFd),
+    /// Policy `kernel`: each slot has one, and the master accepts what is left over.
+    Group(Box<Group>),
 }
 
 /// Whether the master accepts on a server.
@@ -73,22 +76,35 @@ pub(crate) enum Gate {
 }
 
 impl Server {
-    /// Makes a server of a socket that was bound for this key. Needs a tokio runtime.
+    /// Binds what a worker asks for. Needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// Those of epoll_ctl(2); nothing is left of the socket then.
-    pub(super) fn new(key: ServerKey, bound: Bound, policy: PolicyName) -> io::Result<Self> {
+    /// Those of binding and of epoll_ctl(2), and why the kernel does not spread connections;
+    /// nothing is left of the socket then.
+    pub(super) fn open(
+        query: &ServerQuery,
+        policy: PolicyName,
+        inherited: &[RawFd],
+    ) -> io::Result<Self> {
+        let key = ServerKey::of(query);
         let policy = effective_policy(&key.address, policy);
-        let listener = if policy.accepts_in_master() {
-            let watched = fd::watch(bound.socket, Interest::READABLE);
-            Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
+        let (listener, bound) = if policy == PolicyName::Kernel {
+            let (group, bound) = Group::open(&query.address, query.options)?;
+            (Listener::Group(Box::new(group)), bound)
         } else {
-            Listener::Kept(bound.socket)
+            let bound = binding::open(&query.address, query.options, inherited)?;
+            let listener = if policy.accepts_in_master() {
+                let watched = fd::watch(bound.socket, Interest::READABLE);
+                Listener::Watched(watched.inspect_err(|_| key.clean_up())?)
+            } else {
+                Listener::Kept(bound.socket)
+            };
+            (listener, bound.address)
         };
         Ok(Self {
             key,
-            bound: bound.address,
+            bound,
             policy,
             listener,
             holders: BTreeSet::new(),
@@ -119,10 +135,11 @@ impl Server {
 
     /// Has its connections send small pieces at once, as Rust workers count on. Node's own
     /// programs say for themselves what they want.
-    pub(crate) fn send_at_once(&self) {
-        match &self.listener {
+    pub(crate) fn send_at_once(&mut self) {
+        match &mut self.listener {
             Listener::Watched(socket) => binding::send_at_once(socket.get_ref()),
             Listener::Kept(socket) => binding::send_at_once(socket),
+            Listener::Group(group) => group.send_at_once(),
         }
     }
 
@@ -134,11 +151,28 @@ impl Server {
         }
     }
 
-    /// Returns a copy of the listening socket for a worker, if workers get it.
-    pub(crate) fn share(&self) -> Option<io::Result<OwnedFd>> {
-        match &self.listener {
+    /// Returns a copy of the listening socket for the worker in a slot, if workers get it.
+    pub(crate) fn share(&mut self, slot: SlotId) -> Option<io::Result<OwnedFd>> {
+        match &mut self.listener {
             Listener::Watched(_) => None,
             Listener::Kept(socket) => Some(socket.try_clone()),
+            Listener::Group(group) => Some(group.share(slot)),
+        }
+    }
+
+    /// Returns whether the master accepts here, if only what is left over.
+    pub(super) fn is_accepted_from(&self) -> bool {
+        match &self.listener {
+            Listener::Watched(_) | Listener::Group(_) => true,
+            Listener::Kept(_) => false,
+        }
+    }
+
+    /// Returns the listeners of policy `kernel`.
+    pub(super) fn group_mut(&mut self) -> Option<&mut Group> {
+        match &mut self.listener {
+            Listener::Group(group) => Some(group),
+            Listener::Watched(_) | Listener::Kept(_) => None,
         }
     }
 
@@ -146,12 +180,10 @@ impl Server {
     ///
     /// Usually it believes the runtime, which may not have noticed the newest connection yet.
     /// On the last call, after which the listener is closed, it asks the kernel.
-    pub(crate) fn accept(&self, is_last_call: bool) -> io::Result<acceptor::Guest> {
-        match &self.listener {
-            Listener::Watched(socket) if is_last_call => acceptor::accept(socket.get_ref()),
-            // The readiness stays until accept itself says `WouldBlock`: the kernel tells of
-            // new connections once, and a pause may lie between its word and our question.
-            Listener::Watched(socket) => socket.try_io(Interest::READABLE, acceptor::accept),
+    pub(crate) fn accept(&mut self, is_last_call: bool) -> io::Result<acceptor::Guest> {
+        match &mut self.listener {
+            Listener::Watched(socket) => accept_from(socket, is_last_call),
+            Listener::Group(group) => group.accept(is_last_call),
             Listener::Kept(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -159,14 +191,29 @@ impl Server {
     /// Returns whether a connection may be there and is wanted; else the task is woken
     /// when the first of that changes.
     pub(super) fn poll_acceptable(&self, context: &mut Context<'_>) -> bool {
-        match (&self.listener, self.gate) {
-            (Listener::Watched(socket), Gate::Open) => {
-                matches!(socket.poll_read_ready(context), Poll::Ready(_))
-            }
-            (Listener::Watched(_), Gate::Paused | Gate::Resting(_) | Gate::Shut)
-            | (Listener::Kept(_), _) => false,
+        if self.gate != Gate::Open {
+            return false;
+        }
+        match &self.listener {
+            Listener::Watched(socket) => socket.poll_read_ready(context).is_ready(),
+            Listener::Group(group) => group.poll_acceptable(context),
+            Listener::Kept(_) => false,
         }
     }
+}
+
+/// Accepts one connection from a listener that the runtime watches; without believing that
+/// nothing is there if this is the last call.
+pub(super) fn accept_from(
+    socket: &AsyncFd<OwnedFd>,
+    is_last_call: bool,
+) -> io::Result<acceptor::Guest> {
+    if is_last_call {
+        return acceptor::accept(socket.get_ref());
+    }
+    // The readiness stays until accept itself says `WouldBlock`: the kernel tells of new
+    // connections once, and a pause may lie between its word and our question.
+    socket.try_io(Interest::READABLE, acceptor::accept)
 }
 
 impl ServerKey {
@@ -222,10 +269,16 @@ impl Gate {
     }
 }
 
-/// UDP has no connections to hand over, so its socket is always shared.
+/// UDP has no connections to hand over, so its socket is always shared. The kernel can spread
+/// only what comes to several listeners of one TCP address, which we have to bind ourselves.
 fn effective_policy(address: &ListenAddress, policy: PolicyName) -> PolicyName {
     match address {
         ListenAddress::Udp(_) => PolicyName::Shared,
+        ListenAddress::Unix(_) | ListenAddress::Inherited { .. }
+            if policy == PolicyName::Kernel =>
+        {
+            PolicyName::Rr
+        }
         ListenAddress::Tcp(_)
         | ListenAddress::TcpAny { .. }
         | ListenAddress::Unix(_)

@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use maitred_core::dispatch::PolicyName;
 use maitred_core::id::{ServerId, WorkerId};
-use maitred_protocol::binding;
 use maitred_protocol::message::{ListenAddress, ServerQuery};
 use rustix::io::Errno;
 
-use super::server::{Gate, Listener, Server, ServerKey};
+use super::group::Group;
+use super::server::{Gate, Server, ServerKey};
 
 /// Servers that one worker may have at a time. A program listens on a handful; one that asks
 /// for more and more must not use up the master's descriptors.
@@ -61,14 +61,10 @@ impl Servers {
         inherited: &[RawFd],
     ) -> io::Result<Grant> {
         self.check(worker, query)?;
-        let key = ServerKey::of(query);
-        let (server, new) = match self.find(&key) {
+        let (server, new) = match self.find(&ServerKey::of(query)) {
             Some(server) => (server, false),
             None if self.open.len() >= SERVERS_MAX => return Err(Errno::NFILE.into()),
-            None => {
-                let bound = binding::open(&query.address, query.options, inherited)?;
-                (self.enter(Server::new(key, bound, policy)?), true)
-            }
+            None => (self.enter(Server::open(query, policy, inherited)?), true),
         };
         let entry = self
             .open
@@ -152,13 +148,19 @@ impl Servers {
 
     /// Returns the servers on which the master accepts.
     pub(crate) fn watched(&self) -> Vec<ServerId> {
-        let watched =
-            |(_, server): &(&ServerId, &Server)| matches!(server.listener, Listener::Watched(_));
-        self.open
-            .iter()
-            .filter(watched)
-            .map(|(id, _)| *id)
-            .collect()
+        let watched = self.open.iter();
+        let watched = watched.filter(|(_, server)| server.is_accepted_from());
+        watched.map(|(id, _)| *id).collect()
+    }
+
+    /// Returns the listeners of every server whose policy is `kernel`.
+    pub(super) fn groups(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.open.values_mut().filter_map(Server::group_mut)
+    }
+
+    /// Returns those of one server, if that is its policy.
+    pub(super) fn group(&mut self, server: ServerId) -> Option<&mut Group> {
+        self.open.get_mut(&server)?.group_mut()
     }
 
     /// Returns the servers that nobody holds and that stay for a while.

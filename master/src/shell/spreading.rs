@@ -27,7 +27,7 @@ impl Master {
         if from == to {
             return Ok(from);
         }
-        if !from.accepts_in_master() || !to.accepts_in_master() {
+        if from.has_workers_accept() || to.has_workers_accept() {
             return Err(PolicyError::OtherAcceptor { from, to });
         }
         policy::check_reports(to, &self.settings)?;

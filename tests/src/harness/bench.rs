@@ -167,6 +167,20 @@ impl Record {
     ///
     /// If one was lost, or the records prove nothing.
     pub fn assert_nothing_lost(&self, master: &Finished, connections_min: u64) -> Value {
+        self.check(master, connections_min, &[])
+    }
+
+    /// As [`assert_nothing_lost`](Self::assert_nothing_lost), where workers accept for
+    /// themselves: then what one of them has accepted shares its fate.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    pub fn assert_no_queue_lost(&self, master: &Finished, connections_min: u64) -> Value {
+        self.check(master, connections_min, &["--workers-accept"])
+    }
+
+    fn check(&self, master: &Finished, connections_min: u64, more: &[&str]) -> Value {
         let min = connections_min.to_string();
         let words: [&Path; 8] = [
             "check-loss".as_ref(),
@@ -178,7 +192,7 @@ impl Record {
             &self.path(),
             &master.home.join(super::outputs::RECORD),
         ];
-        let checked = Launch::new(words).finish_within(CHECKED_WITHIN);
+        let checked = Launch::new(words).with(more).finish_within(CHECKED_WITHIN);
         let story = checked.log.story();
         assert_eq!(checked.code, Some(0), "{story}");
         let lines = checked.log.lines();

@@ -129,9 +129,10 @@ fn an_encoding_named_elsewhere() {
 fn unsafe_code_elsewhere() {
     let files = [
         ("protocol/src/fd.rs", "unsafe {}\n"),
+        ("master/src/kernel/bpf.rs", "unsafe {}\n"),
         ("worker/src/a.rs", "#![expect(unsafe_code)]\nunsafe {}\n"),
     ];
-    finds(layers::one_file_is_unsafe, &files, &["worker/src/a.rs:2"]);
+    finds(layers::two_files_are_unsafe, &files, &["worker/src/a.rs:2"]);
 }
 
 #[test]

@@ -57,11 +57,12 @@ pub(crate) fn one_file_names_the_encoding(tree: &Tree) -> Problems {
     )
 }
 
-pub(crate) fn one_file_is_unsafe(tree: &Tree) -> Problems {
+/// Descriptors that cross process borders, and bpf(2) for policy `kernel`.
+pub(crate) fn two_files_are_unsafe(tree: &Tree) -> Problems {
     only_in(
         tree,
         "unsafe",
-        &["protocol/src/fd.rs"],
+        &["protocol/src/fd.rs", "master/src/kernel/bpf.rs"],
         "put a safe function there, with a SAFETY comment for each block",
     )
 }

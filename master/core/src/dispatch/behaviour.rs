@@ -648,6 +648,52 @@ fn the_master_never_accepts_for_a_shared_server() {
 }
 
 #[test]
+fn the_kernel_is_told_who_is_in_the_rotation_and_what_it_leaves_is_handed_over() {
+    let (server, policy) = (OTHER, PolicyName::Kernel);
+    let join = |worker| Effect::JoinRotation { worker, server };
+    let leave = |worker| Effect::LeaveRotation { worker, server };
+    let listening = |worker| Input::Listening { worker, server };
+    let resume = Effect::ResumeAccept(server);
+    check(
+        &mut house(&[1, 1]),
+        &[
+            (
+                Input::ServerOpened {
+                    server,
+                    policy,
+                    pending_max: 2,
+                },
+                &[],
+            ),
+            (listening(W[1]), &[join(W[1]), resume.clone()]),
+            (listening(W[2]), &[join(W[2])]),
+            (listening(W[2]), &[]),
+            // What the kernel could give to nobody.
+            (accepted_on(0, server), &[hand_off_on(0, 0, 1, server)]),
+            // Being full, or resting after a reject, is no reason to leave it.
+            (
+                rejected(1, 0),
+                &[
+                    hand_off_on(1, 0, 2, server),
+                    PAUSE,
+                    Effect::PauseAccept(server),
+                ],
+            ),
+            (Draining(W[1]), &[leave(W[1])]),
+            (acked(2, 1), &[release(0, 2), RESUME, resume]),
+            (
+                Input::Closed {
+                    worker: W[2],
+                    server,
+                },
+                &[leave(W[2]), Effect::PauseAccept(server)],
+            ),
+            (WorkerGone(W[1]), &[]),
+        ],
+    );
+}
+
+#[test]
 fn a_closed_listener_leaves_one_rotation_and_not_the_other() {
     let (worker, server) = (W[1], SERVER);
     check(

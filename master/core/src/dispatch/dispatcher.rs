@@ -50,9 +50,9 @@ impl Dispatcher {
                 slot,
                 window,
             } => self.join(worker, slot, window),
-            Input::Listening { worker, server } => self.enter_rotation(worker, server),
-            Input::Closed { worker, server } => self.leave_rotation(worker, server),
-            Input::Draining(worker) => self.drain(worker),
+            Input::Listening { worker, server } => self.enter_rotation(worker, server, effects),
+            Input::Closed { worker, server } => self.leave_rotation(worker, server, effects),
+            Input::Draining(worker) => self.drain(worker, effects),
             Input::Ready(worker) => self.end_rest(worker),
             Input::Acked { worker, handoff } => self.release(worker, handoff, effects),
             Input::Rejected { worker, handoff } => self.take_back(worker, handoff, effects),
@@ -233,7 +233,7 @@ impl Dispatcher {
 
     /// A worker that is dead may have taken a connection: nobody else may have it then.
     fn give_up(&mut self, worker: WorkerId, handoff: HandoffId, effects: &mut Vec<Effect>) {
-        self.drain(worker); // Or what waits would be handed to it: it has room now.
+        self.drain(worker, effects); // Or what waits would be handed to it: it has room now.
         if let Some(settled) = self.settle(worker, handoff) {
             let reason = RefusalReason::AnswerLost;
             effects.push(self.refuse(settled.connection.id, settled.server, reason));
@@ -245,7 +245,7 @@ impl Dispatcher {
     /// Each connection finds its place by its arrival, so those of several workers that die
     /// at once come back in order too, whichever death is reported first.
     fn requeue_all_of(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
-        self.drain(worker); // Out of every rotation, which then no longer counts it.
+        self.drain(worker, effects); // Out of every rotation, which then no longer counts it.
         let Some(gone) = self.workers.remove(&worker) else {
             return;
         };

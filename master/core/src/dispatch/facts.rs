@@ -169,6 +169,23 @@ pub enum Effect {
     PauseAccept(ServerId),
     /// Accept on this server again, trying at once: the readiness edge may have passed.
     ResumeAccept(ServerId),
+    /// Have the kernel give connections to this worker, too: it is in the rotation of a server
+    /// whose policy is `kernel`. Ordered once, until the worker leaves it.
+    JoinRotation {
+        /// Who takes turns from now on.
+        worker: WorkerId,
+        /// Where.
+        server: ServerId,
+    },
+    /// Have the kernel give this worker no more connections. What it was given and has not
+    /// accepted is to be accepted for the others. Nothing is ordered about a server that is
+    /// closed: its rotation goes with it.
+    LeaveRotation {
+        /// Who takes no more turns.
+        worker: WorkerId,
+        /// Where.
+        server: ServerId,
+    },
     /// Kill this worker: it broke the protocol. [`Input::WorkerGone`] is expected later.
     Expel {
         /// Who.
@@ -189,6 +206,8 @@ impl Effect {
             Self::HandOff { .. }
             | Self::PauseAccept(_)
             | Self::ResumeAccept(_)
+            | Self::JoinRotation { .. }
+            | Self::LeaveRotation { .. }
             | Self::Expel { .. } => None,
         }
     }

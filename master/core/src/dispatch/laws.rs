@@ -152,6 +152,32 @@ proptest! {
     }
 
     #[test]
+    fn the_kernel_knows_exactly_who_is_in_the_rotation(
+        windows in any_windows(), deeds in any_deeds(),
+    ) {
+        let mut house = House::new();
+        let mut known = BTreeSet::new();
+        let begin = [Deed::Open(0, PolicyName::Kernel), Deed::Open(1, PolicyName::Rr)];
+        let join = windows.iter().map(|&window| Deed::Join(window));
+        let listen = (0_u8..).zip(&windows).map(|(worker, _)| Deed::Listen(worker, 0));
+        for deed in begin.into_iter().chain(join).chain(listen).chain(deeds) {
+            for effect in house.perform(deed) {
+                if let Effect::JoinRotation { worker, server } = effect {
+                    prop_assert!(known.insert((server, worker)), "joined twice");
+                } else if let Effect::LeaveRotation { worker, server } = effect {
+                    prop_assert!(known.remove(&(server, worker)), "left twice");
+                }
+            }
+            let servers = house.dispatcher.snapshot().servers;
+            // With a server its rotation goes, and nothing more is said about it.
+            known.retain(|(server, _)| servers.iter().any(|open| open.server == *server));
+            let kernel = servers.iter().filter(|server| server.policy == PolicyName::Kernel);
+            let rotation = kernel.flat_map(|s| s.rotation.iter().map(|&worker| (s.server, worker)));
+            prop_assert_eq!(rotation.collect::<BTreeSet<_>>(), known.clone());
+        }
+    }
+
+    #[test]
     fn draining_ends_after_as_many_answers_as_were_owed(
         policy in any_policy(), windows in any_windows(), deeds in any_deeds(),
         answers in vec(any::<bool>(), 64),
@@ -196,6 +222,7 @@ proptest! {
         prop_assert_eq!(effects.contains(&Effect::Expel { worker, breach }), !expelled_before);
         let is_right = |effect: &Effect| {
             matches!(effect, Effect::Expel { .. } | Effect::PauseAccept(_))
+                || matches!(effect, Effect::LeaveRotation { worker: who, .. } if *who == worker)
                 || matches!(effect, Effect::HandOff { connection, .. } if freed.contains(connection))
         };
         prop_assert!(effects.iter().all(is_right), "{:?}", effects);

@@ -30,7 +30,12 @@ impl Dispatcher {
     }
 
     /// A worker enters a server's rotation, at the tail of its ring.
-    pub(super) fn enter_rotation(&mut self, id: WorkerId, server: ServerId) {
+    pub(super) fn enter_rotation(
+        &mut self,
+        id: WorkerId,
+        server: ServerId,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(worker) = self
             .workers
             .get_mut(&id)
@@ -47,6 +52,9 @@ impl Dispatcher {
             if worker.standing == Standing::Serving {
                 target.seat(worker.seat(id));
             }
+            if target.rotates_in_kernel() {
+                effects.push(Effect::JoinRotation { worker: id, server });
+            }
             if worker.has_room() {
                 target.gain_room(id);
             }
@@ -54,7 +62,12 @@ impl Dispatcher {
     }
 
     /// A worker leaves one rotation and keeps its others.
-    pub(super) fn leave_rotation(&mut self, id: WorkerId, server: ServerId) {
+    pub(super) fn leave_rotation(
+        &mut self,
+        id: WorkerId,
+        server: ServerId,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -64,24 +77,27 @@ impl Dispatcher {
             && let Some(target) = self.servers.touch(server)
         {
             target.remove(id, worker.has_room());
+            if target.rotates_in_kernel() {
+                effects.push(Effect::LeaveRotation { worker: id, server });
+            }
         }
     }
 
     /// A worker takes no more connections, ever; it still answers for those it was sent.
-    pub(super) fn drain(&mut self, worker: WorkerId) {
-        self.retire(worker, Standing::Draining);
+    pub(super) fn drain(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+        self.retire(worker, Standing::Draining, effects);
     }
 
     /// A worker broke the protocol: it gets nothing more, and the shell will kill it.
     pub(super) fn expel(&mut self, worker: WorkerId, breach: Breach, effects: &mut Vec<Effect>) {
         // Once is enough. A hostile worker must not be able to flood the log.
-        if self.retire(worker, Standing::Expelled) {
+        if self.retire(worker, Standing::Expelled, effects) {
             effects.push(Effect::Expel { worker, breach });
         }
     }
 
     /// Takes a worker out of every rotation; returns whether it was not expelled before.
-    fn retire(&mut self, id: WorkerId, standing: Standing) -> bool {
+    fn retire(&mut self, id: WorkerId, standing: Standing, effects: &mut Vec<Effect>) -> bool {
         let known = self.workers.get_mut(&id);
         let Some(worker) = known.filter(|worker| worker.standing != Standing::Expelled) else {
             return false;
@@ -91,6 +107,9 @@ impl Dispatcher {
         for server in worker.servers.drain(..) {
             if let Some(target) = self.servers.touch(server) {
                 target.remove(id, had_room);
+                if target.rotates_in_kernel() {
+                    effects.push(Effect::LeaveRotation { worker: id, server });
+                }
             }
         }
         true
@@ -132,7 +151,7 @@ impl Dispatcher {
         let Some(target) = self.servers.touch(server) else {
             return;
         };
-        if target.is_shared() || !policy.accepts_in_master() {
+        if target.policy_name.has_workers_accept() || policy.has_workers_accept() {
             return;
         }
         target.begin_policy(policy);

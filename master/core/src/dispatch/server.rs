@@ -45,6 +45,11 @@ impl Server {
         !self.policy_name.accepts_in_master()
     }
 
+    /// Tells whether the kernel has to be told who is in the rotation.
+    pub(super) fn rotates_in_kernel(&self) -> bool {
+        self.policy_name.rotates_in_kernel()
+    }
+
     /// Tells whether the master should accept: someone has room, and nobody waits before.
     fn wants_accept(&self) -> bool {
         !self.is_shared() && self.goes_straight_on()

@@ -4,7 +4,8 @@
 //!
 //! - *No pong.* Every worker is pinged now and then. One whose program is stuck does not
 //!   answer, even if no connection comes.
-//! - *No ack.* A worker with handoffs un-acked that is stopped, or has slept all the while, is
+//! - *No ack.* A worker with handoffs un-acked (or, where the kernel spreads connections, with
+//!   something in its listener's queue that it does not accept) that is stopped, or has slept all the while, is
 //!   hung and not busy. One that uses CPU may be doing honest work (2.4 s between two acks were
 //!   measured in a healthy, loaded cluster), so it has until the first patience is over.
 //!

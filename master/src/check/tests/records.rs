@@ -147,6 +147,7 @@ fn too_few_connections_are_a_doubt() {
     let demands = Demands {
         min_connections: 2,
         slack: Duration::ZERO,
+        workers_accept: false,
     };
     let findings = check(load.as_bytes(), events.as_bytes(), demands).unwrap();
     assert_eq!(

@@ -72,6 +72,8 @@ impl World {
                 self.plan_in(0, Event::AcceptTurn(server));
                 Ok(())
             }
+            // Here is no kernel that could spread anything.
+            Effect::JoinRotation { .. } | Effect::LeaveRotation { .. } => Ok(()),
             Effect::Expel { worker, .. } => {
                 self.outcome.expelled += 1;
                 self.kill(worker);

@@ -5,7 +5,7 @@
 //!
 //! | file | policy | a pick costs |
 //! |---|---|---|
-//! | `round_robin.rs` | `rr` | the same however many workers there are |
+//! | `round_robin.rs` | `rr`, and `kernel` for what is left over | the same however many workers there are |
 //! | `least_connections.rs` | `least-connections` | one look at each worker of the rotation |
 //! | `sticky.rs` | `sticky` | one hash of 64 bits for each worker of the rotation |
 //! | `weighted.rs` | `weighted` | one sum for each worker of the rotation |
@@ -52,16 +52,22 @@ pub enum PolicyName {
     /// Even under saturation, but not under light load: the kernel wakes whom it likes.
     /// It is here for the comparison that shows why `rr` exists.
     Shared,
+    /// The kernel gives each connection to the next worker's own listener.
+    ///
+    /// The rotation is as exact as that of `rr`, and costs the master nothing. What the kernel
+    /// cannot give to anybody the master accepts, and hands over as `rr` does.
+    Kernel,
 }
 
 impl PolicyName {
     /// Every policy there is, the default first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Rr,
         Self::LeastConnections,
         Self::Sticky,
         Self::Weighted,
         Self::Shared,
+        Self::Kernel,
     ];
 
     /// Returns the name as it is written on a command line.
@@ -73,19 +79,30 @@ impl PolicyName {
             Self::Sticky => "sticky",
             Self::Weighted => "weighted",
             Self::Shared => "shared",
+            Self::Kernel => "kernel",
         }
     }
 
-    /// Tells whether the master accepts under this policy, and not the workers themselves.
-    ///
-    /// A server keeps to one of the two as long as it is open: its socket is with the master
-    /// or with the workers, and neither can be undone while clients come.
+    /// Tells whether the master accepts under this policy, if only what is left over.
     #[must_use]
     pub const fn accepts_in_master(self) -> bool {
-        match self {
-            Self::Rr | Self::LeastConnections | Self::Sticky | Self::Weighted => true,
-            Self::Shared => false,
-        }
+        !matches!(self, Self::Shared)
+    }
+
+    /// Tells whether workers accept for themselves under this policy.
+    ///
+    /// A server keeps to that as long as it is open: its socket is with the workers or not, and
+    /// neither can be undone while clients come.
+    #[must_use]
+    pub const fn has_workers_accept(self) -> bool {
+        matches!(self, Self::Shared | Self::Kernel)
+    }
+
+    /// Tells whether the kernel spreads connections by itself, and so has to be told who is in
+    /// the rotation.
+    #[must_use]
+    pub const fn rotates_in_kernel(self) -> bool {
+        matches!(self, Self::Kernel)
     }
 
     /// Tells whether workers have to report how many connections they have open.
@@ -97,7 +114,8 @@ impl PolicyName {
     /// Makes a policy for a server whose rotation is still empty.
     pub(super) fn instantiate(self) -> Box<dyn Policy> {
         match self {
-            Self::Rr => Box::new(RoundRobin::default()),
+            // Under `kernel` this is about the few that are left over.
+            Self::Rr | Self::Kernel => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::default()),
             Self::Sticky => Box::new(Sticky::default()),
             Self::Weighted => Box::new(Weighted::default()),
@@ -243,7 +261,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "unknown scheduling policy `rrr`: the policies are `rr`, `least-connections`, \
-             `sticky`, `weighted`, `shared`"
+             `sticky`, `weighted`, `shared`, `kernel`"
         );
     }
 }

@@ -20,7 +20,9 @@ impl Model {
         let with_room: Vec<_> = self.free_workers(id).collect();
         let mut ring = server.ring.iter().copied();
         let worker = match server.policy {
-            PolicyName::Rr => ring.find(|worker| with_room.contains(worker))?,
+            PolicyName::Rr | PolicyName::Kernel => {
+                ring.find(|worker| with_room.contains(worker))?
+            }
             PolicyName::LeastConnections => {
                 // Of equals, `min_by_key` returns the first.
                 let ring = ring.filter(|worker| with_room.contains(worker));
@@ -40,7 +42,7 @@ impl Model {
         let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else {
             return;
         };
-        if server.policy == PolicyName::Rr {
+        if matches!(server.policy, PolicyName::Rr | PolicyName::Kernel) {
             // Who comes to the head without room loses the place.
             let skipped = server.ring.iter().take_while(|other| **other != worker);
             let skipped = skipped.count();

@@ -99,7 +99,11 @@ impl Model {
                 }
                 Effect::PauseAccept(server) => self.switch_accept(*server, false)?,
                 Effect::ResumeAccept(server) => self.switch_accept(*server, true)?,
-                Effect::Release { .. } | Effect::Refuse { .. } | Effect::Expel { .. } => {
+                Effect::Release { .. }
+                | Effect::Refuse { .. }
+                | Effect::JoinRotation { .. }
+                | Effect::LeaveRotation { .. }
+                | Effect::Expel { .. } => {
                     return mismatch("no such order", effect);
                 }
             }

@@ -16,12 +16,20 @@ impl Model {
                 slot,
                 window,
             } => self.note_joined(worker, slot, window),
-            Input::Listening { worker, server } => self.note_listening(worker, server),
+            Input::Listening { worker, server } => return self.note_listening(worker, server),
             Input::Closed { worker, server } => {
-                let workers = self.workers.iter_mut().filter(|other| other.id == worker);
-                workers.for_each(|worker| worker.listens.retain(|&other| other != server));
+                let mut due = self.departures(worker);
+                due.retain(|left| *left == Effect::LeaveRotation { worker, server });
+                self.change(worker, |worker| {
+                    worker.listens.retain(|&other| other != server)
+                });
+                return due;
             }
-            Input::Draining(id) => self.change(id, |worker| worker.drains = true),
+            Input::Draining(id) => {
+                let due = self.departures(id);
+                self.change(id, |worker| worker.drains = true);
+                return due;
+            }
             Input::Ready(id) => self.change(id, |worker| worker.rests = false),
             Input::Acked { worker, handoff } => return self.note_acked(worker, handoff),
             Input::Rejected { worker, handoff } => return self.note_rejected(worker, handoff),
@@ -71,15 +79,36 @@ impl Model {
         }
     }
 
-    fn note_listening(&mut self, id: WorkerId, server: ServerId) {
+    /// Returns what must be ordered if this worker now leaves all its rotations.
+    fn departures(&self, id: WorkerId) -> Vec<Effect> {
+        let worker = self.workers.iter().find(|worker| worker.id == id);
+        let worker = worker.filter(|worker| !worker.drains && !worker.expelled);
+        let listens = worker.map_or(&[][..], |worker| &worker.listens);
+        let of_kernel = listens.iter().filter(|id| self.is_kernel(**id));
+        let leave = |&server: &ServerId| Effect::LeaveRotation { worker: id, server };
+        of_kernel.map(leave).collect()
+    }
+
+    fn is_kernel(&self, id: ServerId) -> bool {
+        self.servers
+            .iter()
+            .any(|server| server.id == id && server.policy.rotates_in_kernel())
+    }
+
+    fn note_listening(&mut self, id: WorkerId, server: ServerId) -> Vec<Effect> {
         let is_open = self.servers.iter().any(|other| other.id == server);
+        let is_kernel = self.is_kernel(server);
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else {
-            return;
+            return Vec::new();
         };
         if is_open && !worker.drains && !worker.expelled && !worker.listens.contains(&server) {
             worker.listens.push(server);
             self.report.per_worker.entry(id).or_default();
+            if is_kernel {
+                return vec![Effect::JoinRotation { worker: id, server }];
+            }
         }
+        Vec::new()
     }
 
     fn note_acked(&mut self, worker: WorkerId, handoff: HandoffId) -> Vec<Effect> {
@@ -130,12 +159,12 @@ impl Model {
             .workers
             .iter()
             .any(|worker| worker.id == id && !worker.expelled);
+        let mut due = self.departures(id);
         self.change(id, |worker| worker.expelled = true);
         if is_news {
-            vec![Effect::Expel { worker: id, breach }]
-        } else {
-            Vec::new()
+            due.push(Effect::Expel { worker: id, breach });
         }
+        due
     }
 
     fn note_accepted(
@@ -176,12 +205,12 @@ impl Model {
     }
 
     fn note_gone(&mut self, gone: WorkerId) -> Vec<Effect> {
+        let mut due = self.departures(gone);
         self.workers.retain(|worker| worker.id != gone);
         // The order in which the worker was sent them, which may differ from their arrival.
         let mut handoffs: Vec<_> = self.connections.iter().filter_map(|c| c.held_by).collect();
         handoffs.retain(|&(worker, _)| worker == gone);
         handoffs.sort_by_key(|&(_, handoff)| handoff);
-        let mut due = Vec::new();
         for (worker, handoff) in handoffs {
             if let Some(place) = self.place_of(worker, handoff) {
                 self.connections[place].deaths += 1;
@@ -207,11 +236,14 @@ impl Model {
     }
 
     fn note_policy(&mut self, id: ServerId, policy: PolicyName) {
-        let mut ours = self.servers.iter_mut().filter(|server| server.is_ours());
-        let Some(server) = ours.find(|server| server.id == id) else {
+        let mut servers = self.servers.iter_mut();
+        let Some(server) = servers.find(|server| server.id == id) else {
             return;
         };
-        if policy == PolicyName::Shared {
+        if [server.policy, policy]
+            .iter()
+            .any(|policy| policy.has_workers_accept())
+        {
             return;
         }
         server.policy = policy;
