@@ -81,6 +81,10 @@ async fn serve() -> io::Result<()> {
         .await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this lesson is about doing without a master"
+)]
 /// Starts this program so many times over, and waits for all of them.
 fn start(processes: usize) -> io::Result<()> {
     let program = env::current_exe()?;

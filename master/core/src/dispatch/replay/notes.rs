@@ -144,14 +144,15 @@ impl Model {
     }
 
     fn note_lost(&mut self, worker: WorkerId, handoff: HandoffId) -> Vec<Effect> {
+        let mut due = self.departures(worker);
         self.change(worker, |worker| worker.drains = true);
         let lost = self.place_of(worker, handoff);
         let lost = lost.map(|place| self.connections.remove(place).id);
         self.report.refused += u64::from(lost.is_some());
         let reason = RefusalReason::AnswerLost;
-        lost.into_iter()
-            .map(|connection| Effect::Refuse { connection, reason })
-            .collect()
+        let refused = lost.into_iter();
+        due.extend(refused.map(|connection| Effect::Refuse { connection, reason }));
+        due
     }
 
     fn note_breach(&mut self, id: WorkerId, breach: Breach) -> Vec<Effect> {
