@@ -46,7 +46,7 @@ pub enum Event {
         /// The address, with the real port.
         address: String,
     },
-    /// A worker should listen by now, and does not. It is left alone.
+    /// A worker should be ready by now, and is not. It is left alone.
     NotListening {
         /// Its number.
         worker: WorkerId,
@@ -54,6 +54,8 @@ pub enum Event {
         pid: u32,
         /// How long it has had, in milliseconds: the listen timeout.
         after_ms: u64,
+        /// Whether it does listen, and only has not said that it is ready.
+        listens: bool,
     },
     /// A worker's program sent a message.
     Message {

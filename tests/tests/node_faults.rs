@@ -85,6 +85,16 @@ fn a_node_worker_in_an_endless_loop_is_replaced_under_traffic_without_a_preload(
 }
 
 #[test]
+fn a_node_worker_that_boots_for_long_is_left_alone() {
+    let options = ["--heartbeat-timeout", "300ms", "--env", "BOOT=1200"];
+    let cluster = Launch::node("boots.js", 1).with(options).ready();
+    get(cluster.address(), "/").unwrap();
+    let log = cluster.log();
+    assert!(log.named("hung").is_empty() && log.named("exit").is_empty());
+    cluster.stop();
+}
+
+#[test]
 fn a_node_worker_that_computes_for_long_is_left_alone() {
     let milliseconds = if is_long() { 8000 } else { 1500 };
     let cluster = Launch::node("plain.js", 2);

@@ -199,9 +199,20 @@ mod tests {
                     worker,
                     pid,
                     after_ms: 3000,
+                    listens: false,
                 },
                 "worker 3 (pid 4242) does not listen yet after 3s; it is left alone, and `maitred \
                  restart` replaces it",
+            ),
+            (
+                Event::NotListening {
+                    worker,
+                    pid,
+                    after_ms: 3000,
+                    listens: true,
+                },
+                "worker 3 (pid 4242) has not said that it is ready yet after 3s; it is left alone, \
+                 and `maitred restart` replaces it",
             ),
             (
                 Event::Ready { workers: 4 },

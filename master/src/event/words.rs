@@ -33,6 +33,23 @@ fn what_was_cut(cut: &Cut) -> String {
     }
 }
 
+/// Says what a worker lacks that is not ready.
+fn what_is_missing(listens: bool) -> &'static str {
+    if listens {
+        "has not said that it is ready"
+    } else {
+        "does not listen"
+    }
+}
+
+fn how_it_hangs(sign: HangSign) -> &'static str {
+    match sign {
+        HangSign::Stopped => "it is stopped and owes an ack",
+        HangSign::NoAck => "it sleeps and owes an ack",
+        HangSign::NoPong => "it answers no ping",
+    }
+}
+
 /// Says in a sentence without its full stop what happened; what follows from it is up to
 /// whoever prints it.
 impl fmt::Display for Event {
@@ -45,9 +62,11 @@ impl fmt::Display for Event {
             Self::Fork { slot, .. } => write!(f, "is started in slot {}", slot.0),
             Self::Online { .. } => f.write_str("is online"),
             Self::Listening { address, .. } => write!(f, "listens on {address}"),
-            Self::NotListening { after_ms, .. } => {
+            Self::NotListening {
+                after_ms, listens, ..
+            } => {
                 let after = Duration::from_millis(*after_ms);
-                write!(f, "does not listen yet after {after:?}")
+                write!(f, "{} yet after {after:?}", what_is_missing(*listens))
             }
             Self::Message { message, .. } => write!(f, "says {message}"),
             Self::Disconnect { .. } => f.write_str("disconnected"),
@@ -84,11 +103,9 @@ impl fmt::Display for Event {
                 )
             }
             Self::CutAtDeadline { cut, .. } => f.write_str(&what_was_cut(cut)),
-            Self::Hung { sign, .. } => f.write_str(match sign {
-                HangSign::Stopped => "hangs (it is stopped and owes an ack) and is being killed",
-                HangSign::NoAck => "hangs (it sleeps and owes an ack) and is being killed",
-                HangSign::NoPong => "hangs (it answers no ping) and is being killed",
-            }),
+            Self::Hung { sign, .. } => {
+                write!(f, "hangs ({}) and is being killed", how_it_hangs(*sign))
+            }
             Self::Stopped { slot } => {
                 write!(f, "slot {} stays empty, as its worker wanted", slot.0)
             }

@@ -18,7 +18,7 @@ impl Master {
         members.filter_map(|member| member.listen_by).min()
     }
 
-    /// Tells, once of each worker, that it should listen by now and does not.
+    /// Tells, once of each worker, that it should be ready by now and is not.
     pub(super) fn tell_of_the_late(&mut self, now: Instant) {
         if self.late_at().is_none_or(|at| at > now) {
             return;
@@ -29,14 +29,14 @@ impl Master {
                 continue;
             }
             let record = self.supervisor.workers().find(|(id, _)| *id == worker);
+            let Some((_, record)) = record else { continue };
             // Who was forked by its owner may never be meant to listen.
-            let is_late = record
-                .is_some_and(|(_, record)| record.managed && record.state < WorkerState::Listening);
-            if is_late {
+            if record.managed && !record.is_ready() && !record.state.is_leaving() {
                 self.outlets.announcer.announce(Event::NotListening {
                     worker,
                     pid: member.pid_number(),
                     after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                    listens: record.state == WorkerState::Listening,
                 });
             }
         }

@@ -71,6 +71,22 @@ async fn one_ready(settings: Settings) -> Stage {
 }
 
 #[test]
+fn one_that_listens_and_does_not_say_that_it_is_ready_is_told_of() {
+    play(|| async {
+        let mut stage = Stage::new(waiting());
+        stage.cluster.scale(1).await.unwrap();
+        let worker = stage.newcomer().await;
+        stage.ask(&worker, ANY_PORT, "bound ").await;
+        let told = stage.until(|event| event.name() == "not_listening").await;
+        assert!(matches!(told, Event::NotListening { listens: true, .. }));
+        // It may yet say so.
+        stage.ask(&worker, "echo ready", "ready").await;
+        stage.until(|event| event.name() == "ready").await;
+        stage.end(Outcome::Done).await;
+    });
+}
+
+#[test]
 fn one_that_says_later_that_it_is_ready_takes_over_then() {
     play(|| async {
         let mut stage = one_ready(settings().wait_ready(true)).await;

@@ -2,7 +2,7 @@
 //!
 //! Two signs, each with its own patience:
 //!
-//! - *No pong.* Every worker is pinged now and then. One whose program is stuck does not
+//! - *No pong.* Every worker that has come up is pinged now and then. One whose program is stuck does not
 //!   answer, even if no connection comes.
 //! - *No ack.* A worker with handoffs un-acked (or, where the kernel spreads connections, with
 //!   something in its listener's queue that it does not accept) that is stopped, or has slept all the while, is
@@ -74,7 +74,7 @@ pub enum HangSign {
 pub(super) struct Heartbeat {
     /// The ping that is not answered.
     silence: Option<Silence>,
-    /// When to ask, or to look again. `None` before the worker is online.
+    /// When to ask, or to look again. `None` before the worker has come up.
     look_at: Option<Instant>,
 }
 
@@ -135,7 +135,8 @@ fn counted(since_last: Duration, step: Duration) -> Duration {
 }
 
 impl Record {
-    /// The worker can be pinged from now on.
+    /// The worker has come up, and can be pinged from now on. Not before: a program may load for
+    /// long what its successor would have to load, too.
     pub(super) fn start_heartbeat(&mut self, now: Instant, limits: &Limits) {
         if self.heartbeat.look_at.is_none() && !limits.heartbeat_timeout.is_zero() {
             self.heartbeat.look_at = now.checked_add(ping_pause(limits.heartbeat_timeout));

@@ -136,16 +136,16 @@ impl Supervisor {
             Fact::ForkAsked => self.fork(now, orders),
             Fact::Spawned { worker, pid } => self.with(worker, |w, _| w.spawned(pid, orders)),
             Fact::SpawnFailed { worker } => self.spawn_failed(now, worker, orders),
-            Fact::Online(worker) => {
-                self.with(worker, |w, l| {
-                    w.state = w.state.next(WorkerEvent::CameOnline);
-                    w.start_heartbeat(now, l);
-                });
-            }
+            Fact::Online(worker) => self.with(worker, |w, _| {
+                w.state = w.state.next(WorkerEvent::CameOnline);
+            }),
             Fact::Listening { worker, server } => self.listening(now, (worker, server), orders),
             Fact::Closed { worker, server } => self.with(worker, |w, _| w.closes(server)),
             Fact::SaidReady(worker) => {
-                self.with(worker, |w, _| w.said_ready = true);
+                self.with(worker, |w, l| {
+                    w.said_ready = true;
+                    w.start_heartbeat(now, l);
+                });
                 self.note_ready(now, worker, orders);
             }
             Fact::Answered(worker) => self.with(worker, |w, l| w.answered(now, l)),
@@ -186,8 +186,9 @@ impl Supervisor {
         (worker, server): (WorkerId, ServerId),
         orders: &mut Vec<Order>,
     ) {
-        self.with(worker, |record, _| {
+        self.with(worker, |record, limits| {
             record.state = record.state.next(WorkerEvent::Listened);
+            record.start_heartbeat(now, limits);
             if record.state == WorkerState::Listening {
                 record.listens(now, server);
             }

@@ -106,6 +106,7 @@ fn nobody_is_pinged_who_cannot_answer() {
     scene.tell(0, ScaleAsked(1));
     assert_eq!(scene.idle_until(1000), []); // It has not spoken yet,
     scene.tell(1000, Online(W[1]));
+    scene.tell(1000, listening(1));
     assert_eq!(scene.idle_until(2000), []); // and is not known to run,
     scene.tell(2000, spawned(1));
     assert_eq!(scene.idle_until(2100), [(2100, vec![ping(1)])]);
@@ -125,7 +126,7 @@ fn the_smallest_patience_does_not_spin() {
         ..LIMITS
     };
     let mut scene = Scene::new(limits, false);
-    for fact in [ScaleAsked(1), spawned(1), Online(W[1])] {
+    for fact in [ScaleAsked(1), spawned(1), Online(W[1]), listening(1)] {
         scene.tell(0, fact);
     }
     scene.check(&[
@@ -158,31 +159,34 @@ fn a_master_that_is_always_late_still_finds_who_hangs() {
 }
 
 #[test]
-fn who_hangs_before_it_is_ready_did_not_fail_to_boot() {
+fn who_takes_long_to_come_up_is_not_pinged_before_it_has() {
     let limits = Limits {
         heartbeat_timeout: Duration::from_millis(800),
+        wait_ready: true,
         ..LIMITS
     };
-    let mut scene = Scene::new(limits, true);
-    scene.tell(0, ScaleAsked(1));
-    // More often than it takes to become errored.
-    for (w, worker) in W.into_iter().enumerate().skip(1).take(6) {
-        let at = 1000 * w as u64;
-        scene.tell(at, spawned(w));
-        scene.tell(at, Online(worker));
-        let kill = vec![hung(w, HangSign::NoPong), signal(w, SIGKILL)];
-        let log = scene.idle_until(at + 900);
-        assert_eq!(log, [(at + 100, vec![ping(w)]), (at + 900, kill)]);
-        let orders = scene.tell(at + 901, crashed(w));
-        assert_eq!(orders, [gone(w, 0), spawn(w + 1, 0)]);
+    // By its word, or by its first listen, whichever comes first.
+    for comes_up in [Fact::SaidReady(W[1]), listening(1)] {
+        let mut scene = Scene::new(limits, true);
+        for fact in [ScaleAsked(1), spawned(1), Online(W[1])] {
+            scene.tell(0, fact);
+        }
+        assert_eq!(scene.idle_until(60_000), []);
+        scene.tell(60_000, comes_up);
+        let kill = vec![hung(1, HangSign::NoPong), signal(1, SIGKILL)];
+        let log = scene.idle_until(60_900);
+        assert_eq!(log, [(60_100, vec![ping(1)]), (60_900, kill)]);
     }
 }
 
 #[test]
 fn a_successor_that_hangs_fails_its_reload() {
     let mut scene = watched(800, 0);
+    let other = ServerId(9);
+    scene.tell(0, listening_on(1, other));
     scene.tell(10, Fact::ReloadAsked(ReloadWish::default()));
-    for fact in [spawned(2), Online(W[2])] {
+    // It has come up in part, and gets no further.
+    for fact in [spawned(2), Online(W[2]), listening(2)] {
         scene.tell(20, fact);
     }
     for at in [100, 200, 300, 400, 500, 600, 700, 800, 900] {
