@@ -154,10 +154,14 @@ impl Master {
     }
 
     fn answer_query(&mut self, now: Instant, worker: WorkerId, query: &ServerQuery) {
+        let is_leaving = self.is_leaving(worker);
+        if is_leaving && self.link_of(worker).is_some_and(|link| link.ignore(query)) {
+            return;
+        }
         // In a shutdown nothing is opened, but a worker that has just started may serve what
         // waits in a backlog: perhaps nobody else is there to do it.
         let too_late = self.closing.is_some() && !self.servers.has(query);
-        let granted = if too_late || self.is_leaving(worker) {
+        let granted = if too_late || is_leaving {
             Err(io::Error::from_raw_os_error(libc::ESHUTDOWN))
         } else {
             self.grant(now, worker, query)

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use maitred_protocol::message::UserMessage;
+use maitred_protocol::message::{ServerQuery, UserMessage};
 use maitred_protocol::native::{self, Encoded, MESSAGES_PER_FRAME};
 use maitred_protocol::{ChannelError, MasterToWorker, WorkerToMaster, node};
 
@@ -201,6 +201,19 @@ impl LinkEnd {
                 debug_assert!(false, "only Node workers have to be interpreted");
                 Ok(node::Meaning::default())
             }
+        }
+    }
+
+    /// Leaves a question of a worker that leaves without an answer, if its language has it so:
+    /// Node's primary does not hear it, and a program that got an error might end of that in
+    /// the middle of a polite leave. Returns whether that is so.
+    pub(crate) fn ignore(&mut self, query: &ServerQuery) -> bool {
+        match self {
+            Self::Node(end) => {
+                end.ignore(query.query);
+                true
+            }
+            Self::Native(_) | Self::Nothing => false,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use maitred_core::id::{ConnectionId, WorkerId};
+use maitred_protocol::message::ServerQuery;
 use maitred_protocol::native::Encoded;
 use maitred_protocol::node::{self, Meaning};
 use maitred_protocol::{ChannelError, MasterToWorker};
@@ -91,6 +92,11 @@ impl WorkerLink {
     /// Returns what a Node worker means by what it said.
     pub(crate) fn interpret(&mut self, heard: node::Heard) -> Result<Meaning, ChannelError> {
         self.end.interpret(heard)
+    }
+
+    /// Leaves a question without an answer, if that is an answer in the worker's language.
+    pub(crate) fn ignore(&mut self, query: &ServerQuery) -> bool {
+        self.end.ignore(query)
     }
 
     /// Sends a frame, or puts it behind those that wait.

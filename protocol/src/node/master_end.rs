@@ -13,6 +13,7 @@ use super::line::Line;
 use super::translator::{Meaning, Translator, Wording};
 use super::user_line::UserLine;
 use super::writer::{Part, Writer};
+use crate::message::QueryId;
 use crate::{ChannelError, MasterToWorker, fd};
 
 /// The master's end, for sending, with all that is remembered about the worker. One owner:
@@ -99,6 +100,11 @@ impl MasterEnd {
     /// A breach of the dialect, by its name.
     pub fn hear(&mut self, heard: Heard) -> Result<Meaning, ChannelError> {
         self.translator.hear(heard.word)
+    }
+
+    /// Forgets a question that is not going to be answered.
+    pub fn ignore(&mut self, query: QueryId) {
+        self.translator.forget(query);
     }
 
     /// Returns what tells when the channel may take more.

@@ -111,6 +111,10 @@ impl Translator {
         self.plain(&reply.answering(asked.seq, data.as_deref()))
     }
 
+    pub(in crate::node) fn forget(&mut self, query: QueryId) {
+        self.questions.remove(&query);
+    }
+
     /// Tells the worker to leave, unless it was told or leaves by itself: Node cuts the channel
     /// each time that it has a reason to, and dies of cutting it twice.
     fn disconnect(&mut self) -> Result<Option<Line>, ChannelError> {
