@@ -26,6 +26,7 @@ async function tryAll() {
     addressOnly: await bind({ address: '127.0.0.1' }),
     text: await bind(process.env.UDP_PORT, '127.0.0.1'),
     noNumber: await bind('http', '127.0.0.1'),
+    impossible: await listen({ path: '/no/such/folder/socket' }),
     readable: await listen({ path: process.env.SOCKET_PATH, readableAll: 1 }),
   });
 }

@@ -27,6 +27,7 @@ fn odd_ways_of_listening_work_or_are_errors_and_end_no_worker() {
     }
     assert_eq!(seen["text"]["port"], port, "{seen:#}");
     assert_eq!(seen["noNumber"], "EINVAL", "{seen:#}");
+    assert_eq!(seen["impossible"], "EACCES", "{seen:#}");
     assert_eq!(seen["readable"], path, "{seen:#}");
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o444, 0o444);

@@ -151,6 +151,10 @@ impl Asked {
         matches!(&self.address_type, Some(Family::Name(name)) if name.starts_with("udp"))
     }
 
+    pub(super) fn is_path(&self) -> bool {
+        self.address_type == Some(Family::Number(-1))
+    }
+
     fn place(&self) -> Option<ListenAddress> {
         // UDP says -1 for none, TCP says nothing.
         if let Some(descriptor) = self.fd.filter(|number| *number >= 0) {

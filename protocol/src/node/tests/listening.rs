@@ -159,6 +159,20 @@ fn errors_are_negative_and_the_port_is_echoed() {
 }
 
 #[test]
+fn a_path_that_cannot_be_is_denied_as_libuv_does() {
+    for (place, errno) in [
+        (r#""address":"/no/s","port":-1,"addressType":-1"#, -13),
+        (r#""address":null,"port":80,"addressType":4"#, -2),
+    ] {
+        let mut node = online();
+        hear(&mut node, &query(place));
+        let refused = reply(0, ServerOutcome::Refused { errno: 2 });
+        let line = text(&say(&mut node, &refused));
+        assert!(line.contains(&format!(r#""errno":{errno},"#)), "{line}");
+    }
+}
+
+#[test]
 fn a_unix_path_is_granted_without_a_name() {
     let mut node = online();
     hear(

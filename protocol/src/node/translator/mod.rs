@@ -10,7 +10,7 @@ mod saying;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use nix::libc::EINVAL;
+use nix::libc::{EACCES, EINVAL, ENOENT};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -106,7 +106,12 @@ impl Translator {
         // The worker's own data goes back to it even so: Node sets TLS ticket keys before it
         // looks at the errno, and throws where there are none.
         let data = shared_data(None, asked);
-        let errno = if errno == 0 { EINVAL } else { errno };
+        let errno = match errno {
+            0 => EINVAL,
+            // libuv's word for a path that cannot be, so that programs look for that one.
+            ENOENT if asked.is_path() => EACCES,
+            errno => errno,
+        };
         let reply = Reply::refused(errno, self.seq);
         self.plain(&reply.answering(asked.seq, data.as_deref()))
     }
