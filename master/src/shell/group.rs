@@ -51,6 +51,8 @@ struct Place {
     listener: Listener,
     /// The workers that accept from it: one, or in a reload for a moment two.
     takers: BTreeSet<WorkerId>,
+    /// Nobody will come to this slot: the listener goes once its queue is empty.
+    is_deserted: bool,
     /// Since when every look has found something in its queue.
     waits_since: Option<Instant>,
 }
@@ -99,11 +101,13 @@ impl Group {
     ///
     /// Those of binding and of dup(2); `EMFILE` when there are as many as can be.
     pub(super) fn share(&mut self, slot: SlotId) -> io::Result<OwnedFd> {
-        if !self.places.contains_key(&slot) {
-            let place = self.new_place()?;
-            self.places.insert(slot, place);
-        }
-        match &self.places[&slot].listener {
+        let place = match self.places.remove(&slot) {
+            Some(place) => place,
+            None => self.new_place()?,
+        };
+        let place = self.places.entry(slot).or_insert(place);
+        place.is_deserted = false;
+        match &place.listener {
             Listener::Taken(socket) => socket.try_clone(),
             Listener::Left(socket) => socket.get_ref().try_clone(),
         }
@@ -133,6 +137,7 @@ impl Group {
             number,
             listener: Listener::Left(fd::watch(socket, Interest::READABLE)?),
             takers: BTreeSet::new(),
+            is_deserted: false,
             waits_since: None,
         })
     }
@@ -204,8 +209,10 @@ impl Group {
 
     /// Closes the listeners to which nobody will come back, once their queues are empty.
     pub(super) fn clear(&mut self, is_there: impl Fn(SlotId) -> bool) {
-        self.places
-            .retain(|slot, place| is_there(*slot) || !place.takers.is_empty() || place.waits());
+        self.places.retain(|slot, place| {
+            place.is_deserted = !is_there(*slot) && place.takers.is_empty();
+            !place.is_deserted || place.waits()
+        });
     }
 
     /// Accepts one connection that is left over.
@@ -231,7 +238,7 @@ impl Group {
                 Err(error) if classify(&error) == AcceptFailure::Fatal => return false,
                 accepted => found = accepted,
             }
-            true
+            !place.is_deserted || place.waits()
         });
         found
     }
@@ -405,11 +412,15 @@ mod tests {
         let _clients = connect(&group, 2);
         group.leave(WorkerId(0));
         drop(copies);
-        for (left, places) in [(1, 2), (0, 1)] {
-            group.clear(|slot| slot == SlotId(1));
-            assert_eq!(group.places.len(), places);
-            assert_eq!(left_over(&mut group), left);
-        }
+        group.clear(|slot| slot == SlotId(1));
+        assert_eq!(group.places.len(), 2, "something waits in its queue");
+        assert_eq!(left_over(&mut group), 1);
+        assert_eq!(group.places.len(), 1);
+        // Where nothing waits, it goes at once.
+        group.leave(WorkerId(1));
+        assert_eq!(left_over(&mut group), 1);
+        group.clear(|_| false);
+        assert!(group.places.is_empty());
     }
 
     #[tokio::test]

@@ -221,8 +221,12 @@ impl Servers {
 
     /// Closes a listener. What its backlog holds is reset by the kernel.
     pub(crate) fn close(&mut self, server: ServerId) -> bool {
-        let closed = self.open.remove(&server);
-        if let Some(server) = &closed {
+        let mut closed = self.open.remove(&server);
+        if let Some(server) = &mut closed {
+            if let Some(group) = server.group_mut() {
+                // Workers may have copies of its listeners for a while.
+                group.shut();
+            }
             server.key.clean_up();
         }
         closed.is_some()
