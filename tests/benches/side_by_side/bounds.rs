@@ -4,7 +4,7 @@ use super::samples::{Pick, Samples, Spread};
 
 /// A ratio that must stay on one side of a number, in the median of the rounds: the product of
 /// one figure of some cases, divided by that of others. With none to divide by it is the figure.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bound {
     pub(crate) scene: &'static str,
     pub(crate) what: &'static str,
@@ -21,25 +21,6 @@ pub(crate) enum Limit {
 }
 
 impl Bound {
-    fn of(
-        scene: &'static str,
-        what: &'static str,
-        pick: Pick,
-        above: &[&'static str],
-        below: &[&'static str],
-        limit: Limit,
-    ) -> Self {
-        let (above, below) = (above.to_vec(), below.to_vec());
-        Self {
-            scene,
-            what,
-            pick,
-            above,
-            below,
-            limit,
-        }
-    }
-
     /// Returns the ratio as it was measured, if it was.
     pub(crate) fn ratio(&self, samples: &Samples) -> Option<Spread> {
         samples.ratio(self.scene, self.pick, &self.above, &self.below)
@@ -88,131 +69,63 @@ const NODE: &str = "maitred rr, Node";
 const KERNEL_NODE: &str = "maitred kernel, Node";
 const CLUSTER: &str = "Node cluster";
 
+/// One bound, in a line.
+macro_rules! bound {
+    ($scene:literal, $what:literal, $pick:ident($($above:expr),+ $(; $($below:expr),+)?), $limit:ident $number:expr) => {
+        Bound {
+            scene: $scene,
+            what: $what,
+            pick: $pick,
+            above: vec![$($above),+],
+            below: vec![$($($below),+)?],
+            limit: Limit::$limit($number),
+        }
+    };
+}
+
 /// Returns all bounds, in the order of the page.
 pub(crate) fn all() -> Vec<Bound> {
-    let (most, least) = (Limit::AtMost, Limit::AtLeast);
-    let short =
-        |what, above, below, limit| Bound::of("short", what, CPU, &[above], &[below], limit);
-    let mut bounds = vec![
-        short("CPU, rr to SO_REUSEPORT", RR, "SO_REUSEPORT", most(1.4)),
-        short("CPU, rr to Node's cluster", RR, CLUSTER, most(1.0 / 6.0)),
-        short(
-            "CPU, rr with Node to Node's cluster",
-            NODE,
-            CLUSTER,
-            most(0.85),
+    [accepting(), serving(), growing()].concat()
+}
+
+fn accepting() -> Vec<Bound> {
+    vec![
+        bound!("short", "CPU, rr to SO_REUSEPORT", CPU(RR; "SO_REUSEPORT"), AtMost 1.4),
+        bound!("short", "CPU, rr to Node's cluster", CPU(RR; CLUSTER), AtMost 1.0 / 6.0),
+        bound!("short", "CPU, master to Node's primary", FRONT(RR; CLUSTER), AtMost 0.2),
+        bound!("short", "CPU, rr with Node to Node's cluster", CPU(NODE; CLUSTER), AtMost 0.85),
+        bound!("short", "CPU, kernel with Node to Node's cluster", CPU(KERNEL_NODE; CLUSTER), AtMost 0.45),
+        bound!("short", "CPU, kernel to SO_REUSEPORT", CPU(KERNEL; "SO_REUSEPORT"), AtMost 1.05),
+    ]
+}
+
+fn serving() -> Vec<Bound> {
+    vec![
+        bound!("keep-alive", "CPU, rr to nginx", CPU(RR; "nginx"), AtMost 1.0),
+        bound!("pipelined", "CPU, rr to nginx", CPU(RR; "nginx"), AtMost 0.8),
+        bound!("lesson", "requests that failed, rr", FAILED(RR), AtMost 0.0),
+        bound!("lesson", "requests that failed, rr with Node", FAILED(NODE), AtMost 0.0),
+        bound!(
+            "gain", "rate, a second worker to a second loop",
+            RATE("two workers", "one loop"; "one worker", "two loops"), AtLeast 0.95
         ),
-        short(
-            "CPU, kernel with Node to Node's cluster",
-            KERNEL_NODE,
-            CLUSTER,
-            most(0.45),
+    ]
+}
+
+fn growing() -> Vec<Bound> {
+    vec![
+        bound!(
+            "workers", "CPU, rr to shared, 128 workers to 2",
+            CPU("rr, 128 workers", "shared, 2 workers"; "rr, 2 workers", "shared, 128 workers"),
+            AtMost 1.0
         ),
-        short(
-            "CPU, kernel to SO_REUSEPORT",
-            KERNEL,
-            "SO_REUSEPORT",
-            most(1.05),
+        bound!(
+            "workers", "CPU of the master, 128 workers to 2",
+            FRONT("rr, 128 workers"; "rr, 2 workers"), AtMost 1.2
         ),
-    ];
-    let mut add = |scene, what, pick, above: &[_], below: &[_], limit| {
-        bounds.push(Bound::of(scene, what, pick, above, below, limit));
-    };
-    add(
-        "short",
-        "CPU, master to Node's primary",
-        FRONT,
-        &[RR],
-        &[CLUSTER],
-        most(0.2),
-    );
-    add(
-        "keep-alive",
-        "CPU, rr to nginx",
-        CPU,
-        &[RR],
-        &["nginx"],
-        most(1.0),
-    );
-    add(
-        "pipelined",
-        "CPU, rr to nginx",
-        CPU,
-        &[RR],
-        &["nginx"],
-        most(0.8),
-    );
-    add(
-        "lesson",
-        "requests that failed, rr",
-        FAILED,
-        &[RR],
-        &[],
-        most(0.0),
-    );
-    add(
-        "lesson",
-        "requests that failed, rr with Node",
-        FAILED,
-        &[NODE],
-        &[],
-        most(0.0),
-    );
-    add(
-        "gain",
-        "rate, a second worker to a second loop",
-        RATE,
-        &["two workers", "one loop"],
-        &["one worker", "two loops"],
-        least(0.95),
-    );
-    add(
-        "workers",
-        "CPU, rr to shared, 128 workers to 2",
-        CPU,
-        &["rr, 128 workers", "shared, 2 workers"],
-        &["rr, 2 workers", "shared, 128 workers"],
-        most(1.0),
-    );
-    add(
-        "workers",
-        "CPU of the master, 128 workers to 2",
-        FRONT,
-        &["rr, 128 workers"],
-        &["rr, 2 workers"],
-        most(1.2),
-    );
-    add(
-        "open",
-        "CPU, 8,000 open to 100",
-        CPU,
-        &["8,000 open"],
-        &["100 open"],
-        most(1.2),
-    );
-    add(
-        "open",
-        "CPU of the master, 8,000 open to 100",
-        FRONT,
-        &["8,000 open"],
-        &["100 open"],
-        most(1.2),
-    );
-    add(
-        "memory",
-        "memory, 80,000 to 8,000",
-        MEMORY,
-        &["after 80,000"],
-        &["after 8,000"],
-        most(1.1),
-    );
-    add(
-        "memory",
-        "KiB after 80,000",
-        MEMORY,
-        &["after 80,000"],
-        &[],
-        most(8.0 * 1024.0),
-    );
-    bounds
+        bound!("open", "CPU, 8,000 open to 100", CPU("8,000 open"; "100 open"), AtMost 1.2),
+        bound!("open", "CPU of the master, 8,000 open to 100", FRONT("8,000 open"; "100 open"), AtMost 1.2),
+        bound!("memory", "memory, 80,000 to 8,000", MEMORY("after 80,000"; "after 8,000"), AtMost 1.1),
+        bound!("memory", "KiB after 80,000", MEMORY("after 80,000"), AtMost 8.0 * 1024.0),
+    ]
 }
