@@ -108,7 +108,7 @@ pub(crate) fn dialect(settings: &Settings, exec: &Path) -> Dialect {
         .unwrap_or_else(|| Dialect::of_program(exec))
 }
 
-fn interpreter(settings: &Settings, exec: &Path) -> Option<PathBuf> {
+pub(crate) fn interpreter(settings: &Settings, exec: &Path) -> Option<PathBuf> {
     let default = || is_script(exec).then(|| NODE.into());
     settings.interpreter.clone().or_else(default)
 }

@@ -61,6 +61,7 @@ mod events;
 mod kernel;
 mod launch;
 mod operation;
+mod pin;
 mod policy;
 mod preload;
 mod record;

@@ -2,6 +2,7 @@
 //! slots), and what is answered.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use maitred_core::id::{Generation, SlotId, WorkerId};
@@ -260,10 +261,16 @@ pub struct SlotStatus {
     pub generation: Option<Generation>,
     /// When it was ordered.
     pub started_at: Option<Instant>,
+    /// What the next worker here runs, if that is not what the settings say.
+    pub pinned_to: Option<PathBuf>,
 }
 
 impl SlotStatus {
-    pub(crate) fn new(report: SlotReport, worker: Option<Worker>) -> Self {
+    pub(crate) fn new(
+        report: SlotReport,
+        worker: Option<Worker>,
+        pinned_to: Option<PathBuf>,
+    ) -> Self {
         Self {
             slot: report.slot,
             state: report.state,
@@ -273,6 +280,7 @@ impl SlotStatus {
             status: worker.as_ref().map(Worker::status),
             generation: worker.as_ref().map(|worker| worker.generation),
             started_at: worker.as_ref().map(|worker| worker.started_at),
+            pinned_to,
         }
     }
 }

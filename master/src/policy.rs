@@ -9,8 +9,9 @@ use crate::launch::{Dialect, dialect};
 use crate::settings::Settings;
 use crate::shell::command::Command;
 
-/// Highest weight of a worker: beside it, a weight of 1 is a tenth of a percent.
-pub const WEIGHT_MAX: u32 = 1000;
+/// Highest weight of a worker: beside it, a weight of 1 is a millionth. Any percentage of as many
+/// workers as there can be is a smaller number.
+pub const WEIGHT_MAX: u32 = 1_000_000;
 
 /// Why connections cannot be spread in that way.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

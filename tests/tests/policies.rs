@@ -222,7 +222,7 @@ fn under_weighted_a_slot_and_its_successors_have_their_share() {
     cluster.obey(&["weigh", "0", "0"]);
     assert_eq!(shares(40), [(1, 40)].into());
     assert_refused(&cluster, &["weigh", "7", "2"], 3, "slot 7");
-    assert_refused(&cluster, &["weigh", "1", "1001"], 2, "1000");
+    assert_refused(&cluster, &["weigh", "1", "1000001"], 2, "1000000");
     cluster.stop();
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ask::{self, Form, route_to, subject, subject_or_only_app};
-use crate::control::api::{Changed, ReloadRequest, route};
+use crate::control::api::{CanaryRequest, Changed, ReloadRequest, route};
 use crate::control::client::Client;
 use crate::control::name::Subject;
 use crate::control::refusal::Refusal;
@@ -42,6 +42,57 @@ pub(crate) struct ReloadArguments {
     /// Let the new workers listen elsewhere than the old ones
     #[arg(long)]
     allow_listen_change: bool,
+}
+
+/// Start workers of the program that is on disk now, and give them a share of the connections.
+///
+/// The others stay, and whoever of them dies is followed by one of the same program. `promote`
+/// then replaces these, and `withdraw` drains the new ones.
+#[derive(Debug, Args)]
+pub(crate) struct CanaryArguments {
+    #[command(flatten)]
+    change: ChangeArguments,
+
+    /// The share of all connections that the new workers get together
+    #[arg(long, value_name = "PERCENT", value_parser = value_parser!(u32).range(1..=99))]
+    percent: u32,
+
+    /// How many new workers
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = value_parser!(u32).range(1..=i64::from(INSTANCES_MAX)))]
+    workers: u32,
+}
+
+/// Begins a canary.
+///
+/// # Errors
+///
+/// Those of asking.
+pub(super) fn canary(arguments: &CanaryArguments) -> anyhow::Result<ExitCode> {
+    let request = CanaryRequest {
+        percent: arguments.percent,
+        workers: arguments.workers,
+    };
+    let done = format!("started as canaries, for {} %", arguments.percent);
+    change(&arguments.change, route::CANARY, &request, &done)
+}
+
+/// Promotes.
+///
+/// # Errors
+///
+/// Those of asking.
+pub(super) fn promote(arguments: &ChangeArguments) -> anyhow::Result<ExitCode> {
+    change(arguments, route::PROMOTE, &json!({}), "replaced")
+}
+
+/// Withdraws.
+///
+/// # Errors
+///
+/// Those of asking.
+pub(super) fn withdraw(arguments: &ChangeArguments) -> anyhow::Result<ExitCode> {
+    change(arguments, route::WITHDRAW, &json!({}), "withdrawn")
 }
 
 /// Reloads.

@@ -178,6 +178,7 @@ mod tests {
             pid: Some(4242),
             generation: Some(2),
             state: State::Listening,
+            program: None,
             restarts: 1,
             uptime_ms: Some(61_000),
             open: 3,

@@ -55,6 +55,11 @@ enum Command {
     Run(Box<run::RunArguments>),
     Ls(ls::LsArguments),
     Scale(scale::ScaleArguments),
+    Canary(change::CanaryArguments),
+    /// Replace all workers by such as the canaries are, which then leave.
+    Promote(change::ChangeArguments),
+    /// Drain the canaries; all is as it was before them.
+    Withdraw(change::ChangeArguments),
     Policy(spread::PolicyArguments),
     Weigh(spread::WeighArguments),
     Reload(change::ReloadArguments),
@@ -113,6 +118,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(*arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments),
+        Command::Canary(arguments) => change::canary(&arguments),
+        Command::Promote(arguments) => change::promote(&arguments),
+        Command::Withdraw(arguments) => change::withdraw(&arguments),
         Command::Policy(arguments) => spread::policy(&arguments),
         Command::Weigh(arguments) => spread::weigh(&arguments),
         Command::Reload(arguments) => change::reload(&arguments),

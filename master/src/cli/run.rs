@@ -234,6 +234,7 @@ async fn serve(
     let mut signals = Signals::new().context("listen to signals")?;
     let socket = lock.open_socket().map_err(misplaced)?;
     let target = target(arguments.events_file.as_deref())?;
+    let program = settings.exec.clone().unwrap_or_default();
     let cluster = Cluster::foreground(settings).map_err(unsettled)?;
     let cluster = Arc::new(cluster);
     let (heard, steps) = (cluster.events(), cluster.connection_record());
@@ -242,7 +243,8 @@ async fn serve(
         tokio::runtime::Handle::current().block_on(journal.write_all())
     });
     let limits = arguments.limits();
-    let steward = Arc::new(Foreground::new(cluster.clone(), name(arguments), limits));
+    let steward = Foreground::new(cluster.clone(), name(arguments), program, limits);
+    let steward = Arc::new(steward);
     let control = ControlServer::start(socket, steward.clone())?;
     steward.start(arguments.instances.count()).await?;
     let ended = attend(&cluster, &steward, &mut signals).await;

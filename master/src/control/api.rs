@@ -28,6 +28,12 @@ pub(crate) mod route {
     pub(crate) const RESTART: &str = "/v1/apps/{app}/restart";
     /// No workers.
     pub(crate) const STOP: &str = "/v1/apps/{app}/stop";
+    /// Some workers of the program that is on disk now.
+    pub(crate) const CANARY: &str = "/v1/apps/{app}/canary";
+    /// All workers of that.
+    pub(crate) const PROMOTE: &str = "/v1/apps/{app}/promote";
+    /// None of that any more.
+    pub(crate) const WITHDRAW: &str = "/v1/apps/{app}/withdraw";
     /// Another way to spread connections.
     pub(crate) const POLICY: &str = "/v1/apps/{app}/policy";
     /// Another share for one worker.
@@ -100,6 +106,9 @@ pub(crate) struct WorkerRow {
     pub(crate) state: State,
     /// How many workers the slot had before it, since the last reset.
     pub(crate) restarts: u32,
+    /// What it runs, where not all run the same: while there are canaries.
+    #[serde(default)]
+    pub(crate) program: Option<String>,
     /// How long its process has run.
     pub(crate) uptime_ms: Option<u64>,
     /// Connections it serves.
@@ -213,6 +222,17 @@ pub(crate) struct ScaledRow {
     pub(crate) from: u32,
     /// How many it is to have now.
     pub(crate) to: u32,
+}
+
+/// Asks for canaries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CanaryRequest {
+    /// Their share of the connections.
+    pub(crate) percent: u32,
+    /// How many.
+    #[serde(default = "one")]
+    pub(crate) workers: u32,
 }
 
 /// Asks for another policy.

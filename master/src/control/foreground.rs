@@ -1,41 +1,49 @@
 //! The steward of a foreground run: one app, one cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use maitred::{
-    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, PolicyError, PolicyName,
-    ReloadError, ReloadWish, RestartError, SlotId, SlotStatus, Snapshot, Statistics, WorkerId,
+    Cluster, ClusterError, Cut, Event, Events, Limits, Outcome, PolicyName, ReloadWish,
+    RestartError, SlotId, SlotStatus, Snapshot, Statistics, WorkerId,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::api::{ChangedRow, Killed, PolicyRow, ScaledRow, Weighed};
+use super::canary::Trial;
 use super::name::{AppName, Target};
 use super::refusal::{Kind, Refusal};
+use super::refusing::{policy_refused, refused, reload_refused, with_last_lines};
 use super::steward::{App, Bulletin, Change, News, Place, Steward, Whom};
-
-/// Why not now, but later. What comes to rest can be asked for anything again.
-const STOPPING: &str = "everything is being stopped; wait for that to end";
 
 /// Runs one app by way of a cluster.
 #[derive(Debug)]
 pub(crate) struct Foreground {
-    cluster: Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
     name: AppName,
     /// Held while another number of workers is asked for: between the look at how many there
     /// are to be and the wish for one more, nobody else has a wish.
-    scaling: Mutex<()>,
+    pub(super) scaling: Mutex<()>,
+    /// Whether another program is being tried.
+    pub(super) trial: Trial,
     limits: Limits,
     was_killed: AtomicBool,
 }
 
 impl Foreground {
     /// Takes charge of a cluster that has no workers yet.
-    pub(crate) fn new(cluster: Arc<Cluster>, name: AppName, limits: Limits) -> Self {
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        name: AppName,
+        program: PathBuf,
+        limits: Limits,
+    ) -> Self {
         Self {
+            trial: Trial::new(program),
             cluster,
             name,
             scaling: Mutex::new(()),
@@ -71,21 +79,19 @@ impl Foreground {
     }
 
     async fn reload(&self, wish: ReloadWish, whom: &Whom) -> Result<ChangedRow, Refusal> {
-        let report = self.cluster.reload(wish).await.map_err(|error| {
-            let kind = match &error {
-                ReloadError::Busy | ReloadError::Stopping => Kind::Busy,
-                ReloadError::Ending | ReloadError::Ended => Kind::Ending,
-                ReloadError::NothingRuns => Kind::NoSuchWorker,
-                ReloadError::Failed { .. } | _ => Kind::Failed,
-            };
-            Refusal::new(kind, in_words(&error))
-        })?;
+        let kept = self.let_go(whom.slot).await?;
+        let reloaded = self.cluster.reload(wish).await;
+        if whom.slot.is_none() || reloaded.is_err() {
+            self.note_start(reloaded.is_ok(), kept).await?;
+        }
+        let report = reloaded.map_err(|error| reload_refused(&error))?;
         let workers = u32::try_from(report.replaced.len()).unwrap_or(u32::MAX);
         Ok(self.row(whom, workers, &report.cut))
     }
 
     /// Restarts, and waits until all that were meant listen, or one of them has failed.
     async fn restart(&self, whom: &Whom) -> Result<ChangedRow, Refusal> {
+        self.let_go(whom.slot).await?;
         let restart = timeout(self.patience(), self.cluster.restart(slot(whom)));
         let late = |_| Refusal::new(Kind::Failed, "restart: the new workers do not listen yet");
         let report = restart.await.map_err(late)?.map_err(|error| {
@@ -100,6 +106,9 @@ impl Foreground {
             }
             Refusal::new(kind, words)
         })?;
+        if whom.slot.is_none() {
+            self.note_start(true, Vec::new()).await?;
+        }
         let workers = u32::try_from(report.slots.len()).unwrap_or(u32::MAX);
         Ok(self.row(whom, workers, &report.cut))
     }
@@ -131,7 +140,7 @@ impl Foreground {
     }
 
     /// Returns how long it takes at most until one worker has left and another listens.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let limits = &self.limits;
         let leaving = limits.drain_timeout.saturating_add(limits.kill_timeout);
         leaving.saturating_add(limits.listen_timeout)
@@ -142,7 +151,7 @@ impl Foreground {
         Ok(Staff::of(&slots, whom.slot))
     }
 
-    fn row(&self, whom: &Whom, workers: u32, cuts: &[Cut]) -> ChangedRow {
+    pub(super) fn row(&self, whom: &Whom, workers: u32, cuts: &[Cut]) -> ChangedRow {
         let losses = cuts.iter().filter(|cut| cut.is_loss()).count();
         ChangedRow {
             name: self.name.clone(),
@@ -191,15 +200,6 @@ fn slot(whom: &Whom) -> Option<SlotId> {
     whom.slot.map(SlotId)
 }
 
-/// Says why a reload failed, with what the worker that failed printed last.
-fn in_words(error: &ReloadError) -> String {
-    let mut words = error.to_string();
-    if let ReloadError::Failed { last_lines, .. } = error {
-        words = with_last_lines(words, last_lines);
-    }
-    words
-}
-
 fn cut_in_words(cut: &Cut) -> String {
     let worker = cut.worker.0;
     if cut.is_loss() {
@@ -207,16 +207,6 @@ fn cut_in_words(cut: &Cut) -> String {
     } else {
         format!("worker {worker} did not leave in time, and held nothing as far as it told")
     }
-}
-
-fn with_last_lines(mut words: String, last_lines: &[String]) -> String {
-    if !last_lines.is_empty() {
-        words += "; its last lines:";
-        for line in last_lines {
-            words += &format!("\n  {line}");
-        }
-    }
-    words
 }
 
 fn place(described: &SlotStatus, acked: &BTreeMap<u32, u64>) -> Place {
@@ -229,6 +219,10 @@ fn place(described: &SlotStatus, acked: &BTreeMap<u32, u64>) -> Place {
         worker,
         pid: status.and_then(|status| status.pid),
         generation: described.generation.map(|generation| generation.0),
+        program: described
+            .pinned_to
+            .as_ref()
+            .map(|path| path.display().to_string()),
         state: status.map_or_else(|| described.state.into(), |status| status.state.into()),
         restarts: described.restarts,
         open: statistics.open,
@@ -259,6 +253,7 @@ impl Steward for Foreground {
     }
 
     async fn scale(&self, _: &AppName, to: Target) -> Result<ScaledRow, Refusal> {
+        self.trial.refuse_while_running()?;
         let _alone = self.scaling.lock().await;
         let all = Whom {
             app: self.name.clone(),
@@ -273,12 +268,14 @@ impl Steward for Foreground {
     }
 
     async fn change_policy(&self, _: &AppName, to: PolicyName) -> Result<PolicyRow, Refusal> {
+        self.trial.refuse_while_running()?;
         let changed = self.cluster.change_policy(to).await;
         let (from, name) = (changed.map_err(policy_refused)?, self.name.clone());
         Ok(PolicyRow { name, from, to })
     }
 
     async fn weigh(&self, _: &AppName, slot: u32, to: u32) -> Result<Weighed, Refusal> {
+        self.trial.refuse_while_running()?;
         let weighed = self.cluster.weigh(SlotId(slot), to).await;
         let (from, name) = (weighed.map_err(policy_refused)?, self.name.clone());
         Ok(Weighed {
@@ -305,6 +302,17 @@ impl Steward for Foreground {
             }
             Change::Restart => self.restart(whom).await,
             Change::Stop => self.stop(whom).await,
+            Change::Canary { .. } | Change::Promote | Change::Withdraw if whom.slot.is_some() => {
+                Err(Refusal::new(
+                    Kind::BadRequest,
+                    "name the app, and not one worker",
+                ))
+            }
+            Change::Canary { workers, percent } => {
+                self.begin_canary(whom, (workers, percent)).await
+            }
+            Change::Promote => self.promote(whom).await,
+            Change::Withdraw => self.withdraw(whom).await,
         }
     }
 
@@ -335,30 +343,6 @@ fn acked(snapshot: &Snapshot) -> BTreeMap<u32, u64> {
     workers
         .map(|worker| (worker.worker.0, worker.acked))
         .collect()
-}
-
-fn refused(error: ClusterError) -> Refusal {
-    match error {
-        ClusterError::Stopping => Refusal::new(Kind::Busy, STOPPING),
-        ClusterError::Ending => Refusal::new(Kind::Ending, "the master is ending"),
-        ClusterError::IsWorker
-        | ClusterError::Setting(_)
-        | ClusterError::Ended
-        | ClusterError::Io(_)
-        | _ => Refusal::new(Kind::Ending, format!("the master is ending: {error}")),
-    }
-}
-
-fn policy_refused(error: PolicyError) -> Refusal {
-    let kind = match error {
-        PolicyError::Ended => Kind::Ending,
-        PolicyError::NoSuchSlot(_) => Kind::NoSuchWorker,
-        PolicyError::CannotReport { .. }
-        | PolicyError::OtherAcceptor { .. }
-        | PolicyError::TooHeavy(_)
-        | _ => Kind::BadRequest,
-    };
-    Refusal::new(kind, error.to_string())
 }
 
 impl News for Events {

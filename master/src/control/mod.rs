@@ -9,6 +9,7 @@
 //! | a client connects: is it ours, is there a place for it | `peer.rs`, `places.rs` |
 //! | its request is read whole, and answered | `server.rs`, `guard.rs`, `routes.rs`, `stream.rs` |
 //! | what can be asked and answered | `api.rs`, `refusal.rs`, `name.rs` |
+//! | how connections are spread | `spread.rs`, `canary.rs` |
 //! | who acts | `steward.rs`; for a foreground run `foreground.rs` |
 //! | the other side | `client.rs` |
 //!
@@ -18,6 +19,7 @@
 //! their requests, the time they take and the acts that wait are all bounded.
 
 pub(crate) mod api;
+mod canary;
 pub(crate) mod client;
 pub(crate) mod foreground;
 mod guard;
@@ -26,6 +28,7 @@ pub(crate) mod name;
 mod peer;
 mod places;
 pub(crate) mod refusal;
+mod refusing;
 mod roster;
 mod routes;
 pub(crate) mod server;

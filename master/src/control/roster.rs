@@ -104,6 +104,7 @@ fn row(app: &App, place: &Place, sampler: &mut Sampler) -> WorkerRow {
         pid: place.pid,
         generation: place.generation,
         state: place.state,
+        program: place.program.clone(),
         restarts: place.restarts,
         uptime_ms: usage.map(|usage| usage.uptime_ms),
         open: place.open,

@@ -80,7 +80,7 @@ impl<S: Steward> Office<S> {
         self.roster.list().await.map(drop).unwrap_or_default();
     }
 
-    async fn change(&self, subject: &str, change: Change) -> Result<Response, Refusal> {
+    pub(super) async fn change(&self, subject: &str, change: Change) -> Result<Response, Refusal> {
         let _permit = self.act().await?;
         let list = self.roster.list().await?;
         let mut changed = Vec::new();
@@ -101,6 +101,9 @@ pub(crate) fn router<S: Steward>(office: Arc<Office<S>>) -> Router {
         .route(route::WORKERS, get(workers::<S>))
         .route(route::EVENTS, get(stream::events::<S>))
         .route(route::SCALE, post(scale::<S>))
+        .route(route::CANARY, post(spread::canary::<S>))
+        .route(route::PROMOTE, post(spread::promote::<S>))
+        .route(route::WITHDRAW, post(spread::withdraw::<S>))
         .route(route::POLICY, post(spread::policy::<S>))
         .route(route::WEIGHT, post(spread::weight::<S>))
         .route(route::RELOAD, post(reload::<S>))
@@ -308,7 +311,7 @@ pub(super) fn refuse(message: String) -> Refusal {
 /// The body of a request that has nothing to say: none, or `{}`.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, Refusal> {
     // What kind of content it claims to be does not matter: curl -d says it is a form.
@@ -316,7 +319,10 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, 
         .map_err(|error| refuse(format!("the body is wrong: {error}; send {wanted}")))
 }
 
-fn read_or_default<T: DeserializeOwned + Default>(body: &[u8], wanted: &str) -> Result<T, Refusal> {
+pub(super) fn read_or_default<T: DeserializeOwned + Default>(
+    body: &[u8],
+    wanted: &str,
+) -> Result<T, Refusal> {
     if body.is_empty() {
         Ok(T::default())
     } else {

@@ -1,13 +1,16 @@
 //! The routes about how connections are spread.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use maitred::INSTANCES_MAX;
 
-use super::api::{PolicyRequest, Respread, WeightRequest};
-use super::refusal::Refusal;
-use super::routes::{About, Shared, answer, find, read, refuse};
-use super::steward::Steward;
+use super::api::{CanaryRequest, PolicyRequest, Respread, WeightRequest};
+use super::refusal::{Kind, Refusal};
+use super::routes::{About, Nothing, Office, Shared, answer, find, read, read_or_default, refuse};
+use super::steward::{Change, Steward};
 
 pub(super) async fn policy<S: Steward>(
     State(office): Shared<S>,
@@ -56,4 +59,50 @@ pub(super) async fn weight<S: Steward>(
     Ok(answer(
         &office.steward.weigh(&whom.app, slot, weight).await?,
     ))
+}
+
+pub(super) async fn canary<S: Steward>(
+    State(office): Shared<S>,
+    About(subject): About,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let request: CanaryRequest = read(&body, r#"{"percent": 5}"#)?;
+    let CanaryRequest { percent, workers } = request;
+    if !(1..=99).contains(&percent) || !(1..=INSTANCES_MAX).contains(&workers) {
+        return Err(refuse(format!(
+            "give a percentage from 1 to 99, and 1 to {INSTANCES_MAX} workers"
+        )));
+    }
+    office
+        .change(&subject, Change::Canary { workers, percent })
+        .await
+}
+
+pub(super) async fn promote<S: Steward>(
+    State(office): Shared<S>,
+    About(subject): About,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let Nothing {} = read_or_default(&body, "nothing")?;
+    whole(office, subject, Change::Promote).await
+}
+
+pub(super) async fn withdraw<S: Steward>(
+    State(office): Shared<S>,
+    About(subject): About,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let Nothing {} = read_or_default(&body, "nothing")?;
+    whole(office, subject, Change::Withdraw).await
+}
+
+/// Makes a change that has several steps, all of them, even if the client leaves meanwhile.
+async fn whole<S: Steward>(
+    office: Arc<Office<S>>,
+    subject: String,
+    change: Change,
+) -> Result<Response, Refusal> {
+    let changing = tokio::spawn(async move { office.change(&subject, change).await });
+    let broken = |_| Refusal::new(Kind::Failed, "it was broken off");
+    changing.await.map_err(broken)?
 }

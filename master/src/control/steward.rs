@@ -101,6 +101,18 @@ pub(crate) enum Change {
     Stop,
     /// Set the counters to zero.
     Reset,
+    /// Start workers from the program that is on disk now, beside the others, and give them
+    /// a share of the connections.
+    Canary {
+        /// How many.
+        workers: u32,
+        /// Their share together, in percent.
+        percent: u32,
+    },
+    /// Replace all others by such as the canaries are.
+    Promote,
+    /// Drain the canaries.
+    Withdraw,
 }
 
 /// To whom it is done.
@@ -128,7 +140,7 @@ pub(crate) struct App {
 }
 
 /// One worker, or a slot without one, at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Place {
     /// Which slot.
     pub(crate) slot: u32,
@@ -140,6 +152,8 @@ pub(crate) struct Place {
     pub(crate) generation: Option<u32>,
     /// Where it is in its life.
     pub(crate) state: State,
+    /// What it runs, where not all run the same.
+    pub(crate) program: Option<String>,
     /// How many workers the slot had before it, since the last reset.
     pub(crate) restarts: u32,
     /// Connections it serves.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use maitred_core::dispatch::{PolicyName, Snapshot};
 use maitred_core::id::{SlotId, WorkerId};
@@ -54,6 +55,11 @@ pub(crate) enum Command {
     /// Describe the dispatcher's state.
     Snapshot(oneshot::Sender<Snapshot>),
     AcceptErrors(oneshot::Sender<AcceptErrors>),
+    /// Start workers in these slots from this program, or as the settings say.
+    Pin {
+        slots: Vec<SlotId>,
+        program: Option<PathBuf>,
+    },
     /// Say how connections are spread.
     Policy(oneshot::Sender<PolicyName>),
     /// Spread them in another way, and answer how it was before.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -21,6 +22,7 @@ use super::process::{SpawnOrder, Spawned};
 use super::worker_link::WorkerLink;
 use crate::event::Event;
 use crate::launch::{Dialect, Launch};
+use crate::pin::pinned;
 use crate::worker::Worker;
 
 /// What a program listens on that does so by itself, if it does. Our own begin with 1.
@@ -33,7 +35,7 @@ impl Master {
         worker: WorkerId,
         (slot, generation): (SlotId, Generation),
     ) {
-        let launch = Launch::of(&self.settings);
+        let launch = self.launch_for(slot);
         let dialect = launch
             .as_ref()
             .map_or(Dialect::Native, |launch| launch.dialect);
@@ -61,6 +63,24 @@ impl Master {
         if !self.outlets.spawner.order(order) {
             let busy = io::Error::new(io::ErrorKind::WouldBlock, "too many spawns at once");
             self.enrol(now, worker, Err(busy));
+        }
+    }
+
+    /// Says what is started in a slot.
+    fn launch_for(&self, slot: SlotId) -> Option<Launch> {
+        match self.pins.get(&slot) {
+            Some(program) => Launch::of(&pinned(&self.settings, program)),
+            None => Launch::of(&self.settings),
+        }
+    }
+
+    /// Lets what is started in these slots be this program, or again that of the settings.
+    pub(super) fn pin(&mut self, slots: &[SlotId], program: Option<&PathBuf>) {
+        for &slot in slots {
+            match program {
+                Some(program) => self.pins.insert(slot, program.clone()),
+                None => self.pins.remove(&slot),
+            };
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use maitred_core::dispatch::{Dispatcher, Effect, Input};
@@ -68,6 +69,8 @@ pub(crate) struct Master {
     pub(super) rest_ends: Option<Instant>,
     /// The weights that slots were given. A slot that was scaled away keeps its own.
     pub(super) weights: BTreeMap<SlotId, u32>,
+    /// What runs in some slots, whatever the settings say.
+    pub(super) pins: BTreeMap<SlotId, PathBuf>,
     pub(super) closing: Option<Closing>,
     pub(super) departures: Vec<oneshot::Sender<()>>,
     pub(super) reloading: Option<Reloading>,
@@ -212,6 +215,7 @@ impl Master {
             retry_at: None,
             rest_ends: None,
             weights: BTreeMap::new(),
+            pins: BTreeMap::new(),
             closing: None,
             departures: Vec::new(),
             reloading: None,
@@ -309,6 +313,7 @@ impl Master {
             Command::Workers(reply) => drop(reply.send(self.handles())),
             Command::Snapshot(reply) => drop(reply.send(self.dispatcher.snapshot())),
             Command::AcceptErrors(reply) => drop(reply.send(self.accept_errors.clone())),
+            Command::Pin { slots, program } => self.pin(&slots, program.as_ref()),
             Command::Policy(reply) => drop(reply.send(self.policy())),
             Command::ChangePolicy { policy, reply } => {
                 drop(reply.send(self.change_policy(now, policy)));

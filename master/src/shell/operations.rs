@@ -170,7 +170,7 @@ impl Master {
         reports
             .map(|report| {
                 let worker = report.worker.and_then(|worker| self.handle_of(worker));
-                SlotStatus::new(report, worker)
+                SlotStatus::new(report, worker, self.pins.get(&report.slot).cloned())
             })
             .collect()
     }

@@ -31,6 +31,13 @@ fn every_route_does_what_it_says() {
             r#"{"policy":"least-connections"}"#,
             "spread blog by least-connections",
         ),
+        (
+            "shop/canary",
+            r#"{"percent":5}"#,
+            "Canary { workers: 1, percent: 5 } shop None",
+        ),
+        ("shop/promote", "", "Promote shop None"),
+        ("shop/withdraw", "", "Withdraw shop None"),
         ("2/weight", r#"{"weight":0}"#, "weigh 2 of blog with 0"),
         ("shop/stop", "{}", "Stop shop None"),
         ("2/reset", "", "Reset blog Some(2)"),
@@ -91,6 +98,7 @@ fn a_body_that_makes_no_sense_is_refused_with_one_that_would() {
     refuses("shop/scale", "", r#"{"to": "3"}"#);
     refuses("shop/scale", r#"{"to":"0"}"#, "1 to 1024");
     refuses("1/scale", r#"{"to":"1"}"#, "its app, shop");
+    refuses("shop/canary", r#"{"percent":100}"#, "1 to 99");
     refuses("shop/policy", r#"{"policy":"best"}"#, "`sticky`");
     refuses("1/policy", r#"{"policy":"rr"}"#, "its app, shop");
     refuses("shop/weight", r#"{"weight":3}"#, "the slot of one");

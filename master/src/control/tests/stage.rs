@@ -242,6 +242,7 @@ pub(super) fn place(slot: u32, worker: u32) -> Place {
         pid: Some(std::process::id()),
         generation: Some(1),
         state: State::Listening,
+        program: None,
         restarts: 0,
         open: 0,
         taken: 0,
