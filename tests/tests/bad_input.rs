@@ -88,3 +88,38 @@ fn a_file_that_cannot_be_written_is_refused() {
         assert_refused(&arguments, "/no/such/directory/file");
     }
 }
+
+#[test]
+fn a_node_that_cannot_run_the_script_is_refused_and_no_other_interpreter_is() {
+    let home = Home::new();
+    let script = home.join("app.ts");
+    fs::write(&script, "").unwrap();
+    let script = script.to_str().unwrap();
+    // It says which version it is, and runs nothing.
+    let interpreter = |name: &str, version: &str| {
+        let path = home.join(name);
+        let told = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo {version}\nexit 3\n");
+        fs::write(&path, told).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let node = interpreter("node", "v23.5.0");
+    assert_refused(
+        &[script, "--interpreter", &node, "--env", "NODE_OPTIONS="],
+        "23.6",
+    );
+    let other = interpreter("ts-node", "v10.9.2");
+    for options in [
+        &[&*node, "--env", "NODE_OPTIONS=--import tsx"][..],
+        &[&*node, "--node-args=--import tsx"],
+        &[&*other],
+    ] {
+        let finished = Launch::run([script, "-i", "1", "--max-boot-failures", "1"])
+            .with(["--interpreter"])
+            .with(options)
+            .finish();
+        // It was started, and failed by itself.
+        assert_eq!(finished.code, Some(1), "{options:?}");
+        assert_eq!(finished.log.named("exit")[0]["code"], 3, "{options:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! How workers are started: the options about interpreters, surroundings and users.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,6 +15,12 @@ const NODE_OLDEST: (u32, u32) = (18, 0);
 
 /// The first Node that runs TypeScript by itself (its release notes).
 const NODE_OF_TYPESCRIPT: (u32, u32) = (22, 18);
+
+/// Later ones that do not: they came before it.
+const NODES_WITHOUT: Range<(u32, u32)> = (23, 0)..(23, 6);
+
+/// Where Node finds options in its environment.
+const NODE_OPTIONS: &str = "NODE_OPTIONS";
 
 /// Shortest limit of a message: Node's own words have to fit, of which a TLS server's is the
 /// longest.
@@ -99,8 +106,9 @@ impl LaunchArguments {
         let path = if self.interpreter.is_some() || is_script(Path::new(program)) {
             let interpreter = self.interpreter(search_path)?;
             let node_args = self.node_args();
-            if self.dialect(Path::new(program)) == Dialect::Node {
-                check_version(&interpreter, Path::new(program), node_args.is_empty())?;
+            if self.dialect(Path::new(program)) == Dialect::Node && self.is_node() {
+                let is_plain = node_args.is_empty() && self.has_no_options();
+                check_version(&interpreter, Path::new(program), is_plain)?;
             }
             settings = settings.interpreter(interpreter).node_args(node_args);
             program::resolve_script(program).map_err(Misuse)?
@@ -153,6 +161,22 @@ impl LaunchArguments {
         program::resolve(named, search_path).map_err(Misuse)
     }
 
+    /// Tells whether Node itself is to run the program. What others print when they are asked for
+    /// a version is their own.
+    fn is_node(&self) -> bool {
+        let named = self.interpreter.as_ref();
+        named.is_none_or(|named| Path::new(named).file_name() == Some(OsStr::new(NODE)))
+    }
+
+    /// Tells whether Node gets no options by its environment, in which they may load anything.
+    fn has_no_options(&self) -> bool {
+        let mut given = self.variables.iter().rev();
+        match given.find(|(name, _)| name == NODE_OPTIONS) {
+            Some((_, value)) => value.trim().is_empty(),
+            None => std::env::var_os(NODE_OPTIONS).is_none_or(|value| value.is_empty()),
+        }
+    }
+
     fn node_args(&self) -> Vec<&str> {
         let words = self.node_args.iter();
         words
@@ -161,8 +185,8 @@ impl LaunchArguments {
     }
 }
 
-/// Refuses a Node that cannot be what this script needs. What does not tell a version is some
-/// other interpreter, and whoever named it knows.
+/// Refuses a Node that cannot be what this script needs. One that does not tell a version is
+/// believed.
 fn check_version(node: &Path, script: &Path, is_plain: bool) -> Result<(), Misuse> {
     let Some(version) = version(node) else {
         return Ok(());
@@ -176,14 +200,18 @@ fn check_version(node: &Path, script: &Path, is_plain: bool) -> Result<(), Misus
     }
     let ending = script.extension().unwrap_or_default();
     let is_typescript = ending == "ts" || ending == "mts";
-    if is_typescript && is_plain && version < NODE_OF_TYPESCRIPT {
+    if is_typescript && is_plain && !runs_typescript(version) {
         let script = script.display();
         return Err(Misuse(format!(
-            "{name} is Node {major}.{minor}, which does not run {script}; use 22.18 or newer, or \
-             load what does, such as with --node-args='--import tsx'"
+            "{name} is Node {major}.{minor}, which does not run {script}; use 22.18, 23.6 or \
+             newer, or load what does, such as with --node-args='--import tsx'"
         )));
     }
     Ok(())
+}
+
+fn runs_typescript(version: (u32, u32)) -> bool {
+    version >= NODE_OF_TYPESCRIPT && !NODES_WITHOUT.contains(&version)
 }
 
 #[expect(
@@ -246,6 +274,21 @@ mod tests {
         assert_eq!(parse_version("v23.6.0-nightly"), Some((23, 6)));
         assert_eq!(parse_version("1.2.3"), None);
         assert_eq!(parse_version(""), None);
+    }
+
+    #[test]
+    fn versions_that_run_typescript_have_a_gap() {
+        for (version, runs) in [
+            ((22, 17), false),
+            ((22, 18), true),
+            ((22, 19), true),
+            ((23, 0), false),
+            ((23, 5), false),
+            ((23, 6), true),
+            ((24, 0), true),
+        ] {
+            assert_eq!(runs_typescript(version), runs, "{version:?}");
+        }
     }
 
     #[test]
