@@ -250,15 +250,33 @@ pub fn watch<T: Owner>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
 ///
 /// Those of reading `/proc/self/fd`.
 pub fn seal_inherited() -> io::Result<Vec<RawFd>> {
-    let listed: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
-        .collect();
-    // The directory itself was open while it was read and is closed by now: `EBADF` drops it.
     let sealed = |number: &RawFd| {
         borrow(*number).is_some_and(|descriptor| {
             rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC).is_ok()
         })
     };
-    Ok(listed.into_iter().filter(sealed).collect())
+    Ok(above_standard()?.into_iter().filter(sealed).collect())
+}
+
+/// Returns the numbers of the sockets that listen, above the standard three. Asked before this
+/// process listens itself, these are what it was started with.
+///
+/// # Errors
+///
+/// As [`seal_inherited`].
+pub fn listening() -> io::Result<Vec<RawFd>> {
+    let listens = |number: &RawFd| {
+        // No socket, or none that can listen, is an error here.
+        borrow(*number)
+            .is_some_and(|socket| rustix::net::sockopt::socket_acceptconn(socket) == Ok(true))
+    };
+    Ok(above_standard()?.into_iter().filter(listens).collect())
+}
+
+/// The directory is open while it is read and closed after: its own number is among these, and
+/// is `EBADF` to whoever asks.
+fn above_standard() -> io::Result<Vec<RawFd>> {
+    let listed = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|number| *number > 2).collect())
 }

@@ -1,5 +1,6 @@
 // Listens in ways that JavaScript allows and hardly anybody means, and answers with what came of
-// each: the port or path, or the error's code.
+// each: the port or path, or the error's code. With LISTEN_FD it answers on the socket of that
+// number in its primary.
 const { createServer } = require('node:http');
 const net = require('node:net');
 const dgram = require('node:dgram');
@@ -32,5 +33,6 @@ async function tryAll() {
 }
 
 const server = createServer(async (request, response) => response.end(await seen));
-server.listen(Number(process.env.PORT), '127.0.0.1');
-const seen = tryAll();
+if (process.env.LISTEN_FD) server.listen({ fd: Number(process.env.LISTEN_FD) });
+else server.listen(Number(process.env.PORT), '127.0.0.1');
+const seen = process.env.LISTEN_FD ? String(process.pid) : tryAll();

@@ -1,6 +1,7 @@
 //! What Node programs may ask for when they listen, and what they are told.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 
 use maitred_tests::harness::Launch;
@@ -32,5 +33,22 @@ fn odd_ways_of_listening_work_or_are_errors_and_end_no_worker() {
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o444, 0o444);
     assert!(cluster.log().named("exit").is_empty());
+    cluster.stop();
+}
+
+#[test]
+fn a_listening_socket_that_the_master_was_started_with_is_served_by_its_number() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    // The master is to have it; a master of another test may have it, too, and lets it be.
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+    let number = format!("LISTEN_FD={}", socket.as_raw_fd());
+    let cluster = Launch::node("odd.js", 2).with(["--env", &number]).start();
+    drop(socket);
+    cluster.log().wait_count("listening", 2);
+    assert_eq!(cluster.address(), address);
+    for _ in 0..2 {
+        assert_eq!(get(address, "/").unwrap().status, 200);
+    }
     cluster.stop();
 }

@@ -187,7 +187,10 @@ fn misplaced(error: HomeError) -> Misuse {
 fn settings(arguments: &RunArguments) -> anyhow::Result<Settings> {
     arguments.patience.check_backoff()?;
     let limits = arguments.limits();
+    // Nobody else has opened any yet: these were given to us, for workers to listen on.
+    let inherited = maitred_protocol::fd::listening().context("look at open descriptors")?;
     let mut settings = Settings::new()
+        .inherited(inherited)
         .output(Output::Prefixed)
         .policy(policies::choose(&arguments.policy)?)
         .pending_max(usize::try_from(arguments.pending_max)?)
