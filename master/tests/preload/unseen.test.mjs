@@ -46,6 +46,17 @@ test('a module of the newer kind', async () => {
   await same(app('module.mjs'), {});
 });
 
+// What docs/node-preload.md names as visible, and nothing beside it.
+test('what cannot be hidden is known', async () => {
+  const [bare, preloaded] = await Promise.all(
+    [false, true].map(async (preload) => JSON.parse((await run(app('known.cjs'), { preload })).seen.output)),
+  );
+  assert.deepEqual(bare.subscribed, []);
+  assert.deepEqual(preloaded.subscribed, ['net.server.socket', 'http.server.response.finish']);
+  assert.equal(preloaded.internal, bare.internal + 1);
+  assert.ok(preloaded.asyncId > bare.asyncId, `${preloaded.asyncId} > ${bare.asyncId}`);
+});
+
 test('a program of tests', () => {
   const env = environment({ preload: true });
   const { status, stdout } = spawnSync(process.execPath, ['--test', app('tested.test.mjs')], { env });
