@@ -4,8 +4,6 @@
 //! for a short time, since what a policy could spoil is the handing over after a fault, and that
 //! is the same whatever the fault. With `MAITRED_LONG` it goes on for a minute.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers are part of the test")]
-
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 

@@ -203,8 +203,8 @@ impl Model {
             let serving = self.serving(id);
             let free: Vec<_> = self.free_workers(id).collect();
             let server = &mut self.servers[place];
-            let is_rr = server.policy == PolicyName::Rr;
-            let mut newcomers = if is_rr { free } else { serving.clone() };
+            let is_ring = matches!(server.policy, PolicyName::Rr | PolicyName::Kernel);
+            let mut newcomers = if is_ring { free } else { serving.clone() };
             server.ring.retain(|worker| serving.contains(worker));
             newcomers.retain(|worker| !server.ring.contains(worker));
             server.ring.extend(newcomers);
