@@ -4,15 +4,12 @@
 //! `for i in 1 2 3 4 5 6; do curl 127.0.0.1:5000/pid; done`.
 
 use std::env;
-use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::OnceLock;
 
-use maitred_examples::{address, asked_to_stop};
+use maitred_examples::{address, asked_to_stop, compute_as_told, monotonic_nanoseconds};
 use maitred_worker::http::{Accept, Request, Response, Server};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// As long as the kernel allows: it cuts what is more than `net.core.somaxconn`.
@@ -25,25 +22,11 @@ async fn answer(request: Request, response: Response) -> io::Result<()> {
         "/pid" => response.end(format!("{}\n", std::process::id())).await,
         "/clock" => response.end(format!("{}\n", monotonic_nanoseconds())).await,
         "/busy" => {
-            (0..turns()).for_each(|turn| {
-                black_box(turn);
-            });
+            compute_as_told();
             response.end("ok\n").await
         }
         _ => response.end("ok\n").await,
     }
-}
-
-/// The time that all processes of a machine agree on.
-fn monotonic_nanoseconds() -> i64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec * 1_000_000_000 + now.tv_nsec
-}
-
-fn turns() -> u64 {
-    static TURNS: OnceLock<u64> = OnceLock::new();
-    let read = || env::var("LESSON_TURNS").ok()?.parse().ok();
-    *TURNS.get_or_init(|| read().unwrap_or(0))
 }
 
 /// One of several sockets at the same address. All of them must ask for it, so that nobody

@@ -96,6 +96,5 @@ fn main() {
     house.tell(Input::WorkerGone(WorkerId(1)));
     house.ack(3, 2); // And there is room for c3.
 
-    // Something to try: let w2 answer `Input::Rejected` instead of its ack, and see who gets c1, and
-    // what `Input::Ready(WorkerId(2))` changes. Then let a worker ack what it never got.
+    // Something to try: let w2 answer `Input::Rejected` instead of its ack. Who gets c1?
 }

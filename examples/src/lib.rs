@@ -12,10 +12,14 @@
 //! | `messages` | how workers that share no memory tell each other something |
 //! | `round_robin_by_hand` | who gets the next connection, step by step |
 //! | `axum_app`, `hyper_app` | workers written with other people's servers |
+//! | `reuseport` | what the kernel does where there is no master |
 //! | `tcp_echo`, `unix_socket`, `udp_shared` | what else can be listened on |
 
+use std::hint::black_box;
 use std::io;
+use std::sync::OnceLock;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Returns the program's first argument, or `default` if it was given none.
@@ -50,4 +54,20 @@ pub fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> 
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Returns the time that all processes of this machine agree on.
+#[must_use]
+pub fn monotonic_nanoseconds() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// Stands for work: as many turns of a busy loop as the environment variable `LESSON_TURNS` says.
+pub fn compute_as_told() {
+    static TURNS: OnceLock<u64> = OnceLock::new();
+    let read = || std::env::var("LESSON_TURNS").ok()?.parse().ok();
+    for turn in 0..*TURNS.get_or_init(|| read().unwrap_or(0)) {
+        black_box(turn);
+    }
 }

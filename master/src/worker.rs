@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::shell::command::Command;
 use crate::shell::dialect::UserText;
-use crate::shell::master::Manner;
+use crate::shell::member::Manner;
 
 /// What is known of a worker at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]

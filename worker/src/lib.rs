@@ -57,6 +57,7 @@ mod service;
 mod session;
 mod state;
 mod stream;
+mod taking;
 mod udp;
 mod watchdog;
 mod worker;

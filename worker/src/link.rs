@@ -10,7 +10,6 @@
 //! cannot run).
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -18,7 +17,7 @@ use std::time::Duration;
 
 use maitred_protocol::message::Welcome;
 use maitred_protocol::native::{MESSAGES_PER_FRAME, WorkerEnd, WorkerInbox};
-use maitred_protocol::{HandoffId, ServerId, environment, fd};
+use maitred_protocol::{ServerId, environment, fd};
 use tokio::sync::{Notify, watch};
 
 use crate::gauges::{self, Gauges};
@@ -27,6 +26,7 @@ use crate::outbox::Acked;
 use crate::service;
 use crate::state::State;
 use crate::stream::Stream;
+use crate::taking::Registered;
 use crate::watchdog;
 
 /// See the [module](self).
@@ -237,14 +237,6 @@ impl Link {
 
 /// A connection of the program's, and where its client is.
 pub(crate) type Taken<S> = (S, <S as Stream>::Address);
-
-/// A connection that the runtime watches, and that is not acked yet.
-#[derive(Debug)]
-pub(crate) struct Registered<S> {
-    pub(crate) handoff: HandoffId,
-    pub(crate) stream: S,
-    pub(crate) client: Option<SocketAddr>,
-}
 
 /// What an accept says that has nothing to wait for any more.
 pub(crate) fn over() -> io::Error {

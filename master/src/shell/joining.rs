@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::attendant::{Attended, abandon, attend};
 use super::dialect;
-use super::master::{Manner, Master, Member};
+use super::master::Master;
+use super::member::{Manner, Member};
 use super::process::{SpawnOrder, Spawned};
 use super::worker_link::WorkerLink;
 use crate::event::Event;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use maitred::{Cluster, ConnectionRecord, Event, Outcome, Settings, Snapshot, Worker};
+use maitred::{Cluster, ConnectionRecord, Outcome, Settings, Snapshot, Worker};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::ledger::Ledger;
+use super::log::write_down;
 use super::{Home, Log, node_program, processes, program, text, wait_until};
 
 /// One at a time: descriptors are counted for the whole process.
@@ -389,16 +390,4 @@ fn runtime() -> Runtime {
         .enable_all()
         .build()
         .expect("the system grants a runtime")
-}
-
-async fn write_down(mut events: maitred::Events, log: Log) {
-    while let Some(event) = events.next().await {
-        log.push(written(&event));
-    }
-    log.writer_is_done();
-}
-
-/// Returns an event as the command line writes it.
-fn written(event: &Event) -> Value {
-    serde_json::to_value(event).expect("an event can be written as JSON")
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use maitred::WorkerId;
+use maitred::{Event, Events, WorkerId};
 use serde_json::Value;
 
 use super::DEADLINE;
@@ -217,4 +217,17 @@ pub fn address(outcome: &Value) -> SocketAddr {
 #[must_use]
 pub fn worker(event: &Value) -> WorkerId {
     WorkerId(u32::try_from(number(event, "worker")).expect("workers have small numbers"))
+}
+
+/// Writes every event of a cluster into a log, to the last.
+pub(super) async fn write_down(mut events: Events, log: Log) {
+    while let Some(event) = events.next().await {
+        log.push(written(&event));
+    }
+    log.writer_is_done();
+}
+
+/// Returns an event as the command line writes it.
+fn written(event: &Event) -> Value {
+    serde_json::to_value(event).expect("an event can be written as JSON")
 }
