@@ -45,6 +45,11 @@ impl Connections {
         connection
     }
 
+    /// Returns whether none is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Closes the master's copy.
     pub(crate) fn close(&mut self, connection: ConnectionId) -> Option<Held> {
         self.held.remove(&connection)

@@ -41,7 +41,7 @@ impl Master {
 
     /// Returns whether anybody can owe anything.
     fn may_owe(&mut self) -> bool {
-        self.dispatcher.held() > 0 || self.servers.groups().next().is_some()
+        !self.connections.is_empty() || self.servers.groups().next().is_some()
     }
 
     fn look_at_worker(&mut self, now: Instant, worker: WorkerId, unanswered_for: Duration) {

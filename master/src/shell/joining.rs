@@ -43,6 +43,7 @@ impl Master {
         let manner = Manner::of(dialect, &self.settings);
         let mut member = Member::new(now, slot, generation, manner);
         member.listen_by = now.checked_add(self.supervisor.limits().listen_timeout);
+        self.plan_late_look(member.listen_by);
         self.members.insert(worker, member);
         let Some(launch) = launch else {
             self.enrol(now, worker, Err(io::ErrorKind::NotFound.into()));

@@ -12,15 +12,14 @@ use super::master::Master;
 use crate::event::Event;
 
 impl Master {
-    /// Returns when somebody may next turn out to be late.
-    pub(super) fn late_at(&self) -> Option<Instant> {
-        let members = self.members.values();
-        members.filter_map(|member| member.listen_by).min()
+    /// Notes that this hour has to be looked at.
+    pub(super) fn plan_late_look(&mut self, at: Option<Instant>) {
+        self.late_at = [self.late_at, at].into_iter().flatten().min();
     }
 
     /// Tells, once of each worker, that it should be ready by now and is not.
     pub(super) fn tell_of_the_late(&mut self, now: Instant) {
-        if self.late_at().is_none_or(|at| at > now) {
+        if self.late_at.is_none_or(|at| at > now) {
             return;
         }
         let after = self.supervisor.limits().listen_timeout;
@@ -40,5 +39,7 @@ impl Master {
                 });
             }
         }
+        let members = self.members.values();
+        self.late_at = members.filter_map(|member| member.listen_by).min();
     }
 }

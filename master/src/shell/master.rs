@@ -73,6 +73,8 @@ pub(crate) struct Master {
     pub(super) restarts: Vec<Restarting>,
     /// When to look whether a worker hangs; `None` while nobody owes an ack.
     pub(super) look_at: Option<Instant>,
+    /// When somebody may next turn out to be late with listening, at the earliest.
+    pub(super) late_at: Option<Instant>,
     /// The number of the latest ping.
     pub(super) pings: u64,
     /// Whether a worker that passed its drain deadline held anything, since the ending began.
@@ -121,6 +123,7 @@ impl Master {
             reloading: None,
             restarts: Vec::new(),
             look_at: None,
+            late_at: None,
             pings: 0,
             has_cut: false,
             outcome: None,
@@ -140,9 +143,9 @@ impl Master {
             self.rest_ends,
             self.retry_at,
             self.look_at,
+            self.late_at,
         ];
         own.into_iter()
-            .chain([self.late_at()])
             .flatten()
             .chain(self.supervisor.deadline())
             .min()

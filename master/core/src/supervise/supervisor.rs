@@ -38,6 +38,9 @@ pub struct Supervisor {
     /// What workers that are started now belong to.
     pub(super) generation: Generation,
     pub(super) reload: Option<Reload>,
+    /// See [`deadline`](Self::deadline). Kept, since the shell asks in every turn, which has to
+    /// cost the same however many workers there are; only a fact can move it.
+    deadline: Option<Instant>,
 }
 
 impl Supervisor {
@@ -57,6 +60,7 @@ impl Supervisor {
             was_ready_announced: false,
             generation: Generation(0),
             reload: None,
+            deadline: None,
         }
     }
 
@@ -79,11 +83,16 @@ impl Supervisor {
         self.act_on_deadlines(now, orders);
         self.beat_hearts(now, orders);
         self.finish_if_alone(now, orders);
+        self.deadline = self.next_deadline();
     }
 
     /// Returns when the next `Fact::Tick` is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         let workers = self.workers.values().filter_map(Record::deadline);
         let slots = self.slots.values().filter_map(Slot::deadline);
         let reload = self.reload.as_ref().and_then(Reload::deadline);
