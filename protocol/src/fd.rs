@@ -19,6 +19,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::libc;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
@@ -239,6 +240,36 @@ pub fn watch<T: Owner>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     // std's owning types), and nobody takes it out again: we hand out only `AsyncFd`.
     unsafe { AsyncFd::register_with_interest(owner, interest) }
         .map_err(|refused| refused.into_parts().1)
+}
+
+/// How long to wait where the kernel cannot be asked to tell: it takes that long or so until a
+/// peer that reads has emptied a channel.
+const ROOM_PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until a Unix socket may take more; it may turn out that it does not. Needs a tokio
+/// runtime with I/O and time.
+///
+/// Only now is the kernel asked to tell. Asked from the beginning it would tell after each frame
+/// that the peer reads, since that makes room, and wake this process for nothing.
+///
+/// # Errors
+///
+/// Those of epoll_ctl(2).
+///
+/// # Cancel safety
+///
+/// Cancel safe: nothing is consumed.
+pub(crate) async fn writable(socket: &UnixStream) -> io::Result<()> {
+    // A registration of its own, so a descriptor of its own. There may be none left.
+    let Ok(copy) = socket.try_clone() else {
+        tokio::time::sleep(ROOM_PAUSE).await;
+        return Ok(());
+    };
+    watch(copy, Interest::WRITABLE)?
+        .writable()
+        .await?
+        .retain_ready();
+    Ok(())
 }
 
 /// Marks every descriptor above the standard three close-on-exec, and returns their numbers.

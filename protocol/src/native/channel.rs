@@ -105,9 +105,8 @@ impl Channel {
     pub(super) fn new(end: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from(end);
         socket.set_nonblocking(true)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
         Ok(Self {
-            socket: fd::watch(socket, interest)?,
+            socket: fd::watch(socket, Interest::READABLE)?,
         })
     }
 
@@ -117,21 +116,13 @@ impl Channel {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
         debug_assert!(descriptors.len() <= frame.messages, "at most one each");
-        let attempt = |socket: &UnixStream| fd::send(socket, &frame.bytes, descriptors);
-        // The runtime answers `WouldBlock` by itself when it has seen no writable event yet,
-        // so ask the kernel once more. This order loses no wake-up: the event flag is only
-        // ever cleared by a send that the kernel refused after the flag was read.
-        let sent = match self.socket.try_io(Interest::WRITABLE, attempt) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => attempt(self.socket.get_ref()),
-            other => other,
-        };
+        let sent = fd::send(self.socket.get_ref(), &frame.bytes, descriptors);
         sent.map_err(ChannelError::of_send)
     }
 
     /// Waits until the socket may take another frame.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await?.retain_ready();
-        Ok(())
+        fd::writable(self.socket.get_ref()).await
     }
 
     /// Receives one datagram, waiting for it. Cancel safe: it is taken in the last step.

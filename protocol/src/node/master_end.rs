@@ -42,8 +42,7 @@ impl MasterEnd {
     pub fn new(end: OwnedFd, message_max: usize) -> io::Result<(Self, MasterInbox)> {
         let socket = UnixStream::from(end);
         socket.set_nonblocking(true)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let socket = Arc::new(fd::watch(socket, interest)?);
+        let socket = Arc::new(fd::watch(socket, Interest::READABLE)?);
         let inbox = MasterInbox::new(socket.clone(), message_max);
         let end = Self {
             socket,
@@ -126,8 +125,7 @@ impl Room {
     ///
     /// Cancel safe: nothing is consumed.
     pub async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await?.retain_ready();
-        Ok(())
+        fd::writable(self.socket.get_ref()).await
     }
 }
 
@@ -137,11 +135,5 @@ fn write(
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<usize> {
     let fd = fd.filter(|_| part.with_descriptor);
-    let attempt = |socket: &UnixStream| fd::send_part(socket, part.bytes, fd);
-    // The runtime answers `WouldBlock` by itself when it has seen no writable event yet, so
-    // ask the kernel once more; the native channel explains why no wake-up is lost.
-    match socket.try_io(Interest::WRITABLE, attempt) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => attempt(socket.get_ref()),
-        other => other,
-    }
+    fd::send_part(socket.get_ref(), part.bytes, fd)
 }
