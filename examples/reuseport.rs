@@ -3,6 +3,8 @@
 //! Run `cargo run -p maitred-examples --example reuseport 127.0.0.1:5000 4`, then
 //! `for i in 1 2 3 4 5 6; do curl 127.0.0.1:5000/pid; done`.
 
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+
 use std::env;
 use std::io;
 use std::net::SocketAddr;
@@ -57,18 +59,15 @@ async fn serve() -> io::Result<()> {
     }
     let wanted = address("127.0.0.1:5000").parse();
     let wanted = wanted.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let listener = listen_beside_others(wanted)?;
+    println!("listening on {}", listener.local_addr()?);
     // What waits in this socket's queue when the process dies is lost with it: no other
     // process can reach that queue. That is the price of having no master.
-    server
-        .serve(listen_beside_others(wanted)?.until(stop))
-        .await
+    server.serve(listener.until(stop)).await
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this lesson is about doing without a master"
-)]
 /// Starts this program so many times over, and waits for all of them.
+#[expect(clippy::disallowed_methods, reason = "it is about having no master")]
 fn start(processes: usize) -> io::Result<()> {
     let program = env::current_exe()?;
     let start_one = |_| {

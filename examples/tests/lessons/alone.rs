@@ -1,5 +1,7 @@
 //! Lessons that run in one process, with no master.
 
+use std::collections::BTreeSet;
+
 use crate::client::{datagram, echo, get, get_unix, number};
 use crate::program::Program;
 
@@ -51,6 +53,20 @@ fn udp_shared_runs_without_a_master() {
     let answer = format!("{} says hello", pid(&program));
     assert_eq!(datagram(&address, "hello\n"), answer);
     program.stop();
+}
+
+#[test]
+fn reuseport_has_the_kernel_spread_clients_over_processes() {
+    let (first, address) = start("reuseport");
+    assert_eq!(number(&get(&address, "/pid")), pid(&first));
+    let second = Program::start("reuseport", &address);
+    second.line("listening on ");
+    // By a hash of the client's address: that all of so many hit one is next to impossible.
+    let met: BTreeSet<i32> = (0..64).map(|_| number(&get(&address, "/pid"))).collect();
+    assert_eq!(met, BTreeSet::from([pid(&first), pid(&second)]));
+    assert_eq!(get(&address, "/"), "ok");
+    first.stop();
+    second.stop();
 }
 
 #[test]
