@@ -278,8 +278,10 @@ fn a_program_that_never_comes_up_is_started_ever_more_rarely() {
 #[test]
 fn a_program_that_stops_coming_up_is_given_up_and_comes_back_once_it_is_mended() {
     const WORKERS: usize = 2;
-    /// Of the time for which it is looked at: 2 %.
+    /// Of the time for which it is looked at: 2 %, and what was still being done when it began,
+    /// as the kernel counts it: in ticks of 10 ms.
     const BUSY_MAX: u32 = 50;
+    const SETTLES: Duration = Duration::from_millis(40);
     let _alone = alone();
     let watched = short_or_long(Duration::from_secs(1), Duration::from_secs(10));
     let program = Changing::new();
@@ -310,7 +312,10 @@ fn a_program_that_stops_coming_up_is_given_up_and_comes_back_once_it_is_mended()
     let before = processes::processor_time(cluster.pid());
     Beat::every(watched).wait();
     let used = processes::processor_time(cluster.pid()) - before;
-    assert!(used <= watched / BUSY_MAX, "{used:?} in {watched:?}");
+    assert!(
+        used <= watched / BUSY_MAX + SETTLES,
+        "{used:?} in {watched:?}"
+    );
 
     program.mend();
     cluster.obey(&["restart"]);
