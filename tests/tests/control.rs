@@ -192,11 +192,13 @@ fn a_list_is_there_nearly_as_soon_as_the_version_also_among_stalled_clients() {
     thread::scope(|scope| {
         scope.spawn(|| stall(&cluster, &is_done));
         // On a machine that does other things, too, one of three is as it would be alone; and
-        // where the version itself takes long, the list may take as much longer again.
+        // where the version itself takes long, the list may: it needs the master to have its turn
+        // as well, beside clients that stall and, in the short form, without optimisation.
+        let slowly = short_or_long(4, 1);
         let attempts: Vec<_> = (0..3).map(|_| median_excess(&cluster)).collect();
         is_done.store(true, Ordering::Relaxed);
         let kept = |(version, excess): &(Duration, Duration)| {
-            *excess <= Duration::from_millis(10).max(*version)
+            *excess <= Duration::from_millis(10).max(*version * slowly)
         };
         assert!(attempts.iter().any(kept), "{attempts:?}");
     });
