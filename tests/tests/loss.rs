@@ -266,7 +266,9 @@ fn a_program_that_never_comes_up_is_started_ever_more_rarely() {
     ));
     assert!((2..=starts_max).contains(&starts), "{starts} starts");
     let watched = Duration::from_secs(watched as u64);
-    assert!(used <= watched / 50, "more than 2 %: {used:?}");
+    // And a tick for each start, by which the kernel counts: few seconds have few of them.
+    let ticks = Duration::from_millis(10) * u32::try_from(starts).unwrap();
+    assert!(used <= watched / 50 + ticks, "more than 2 %: {used:?}");
 
     program.mend();
     cluster.obey(&["restart"]);
