@@ -21,7 +21,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Sends a signal to each worker, one after the other, and so to whoever has the clients; returns
 /// when all of them are gone, of it or since the master found them hanging.
-fn hit_all(cluster: &TestCluster, beat: &mut Beat, fault: Signal) {
+fn hit_all(cluster: &TestCluster, workers: usize, beat: &mut Beat, fault: Signal) {
+    // One that stands still before it listens is told of and left alone.
+    cluster.wait_for_workers(workers);
     let is_alive = |pid: u32| processes::state(pid).is_some_and(|state| state != 'Z');
     let victims = cluster.workers();
     for &pid in victims.values().filter(|pid| is_alive(**pid)) {
@@ -46,8 +48,8 @@ fn fire(launch: Launch, policy: &str, workers: usize, every: Duration) {
     let load = cluster.bench("/", &["-c", "40", "--close", "-d", "1h"]);
     let mut beat = Beat::every(every);
     for _ in 0..rounds {
-        hit_all(&cluster, &mut beat, Signal::KILL);
-        hit_all(&cluster, &mut beat, Signal::STOP);
+        hit_all(&cluster, workers, &mut beat, Signal::KILL);
+        hit_all(&cluster, workers, &mut beat, Signal::STOP);
         cluster.obey(&["scale", "+2"]);
         cluster.wait_for_workers(workers + 2);
         cluster.obey(&["reload"]);
