@@ -254,21 +254,21 @@ const ROOM_PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 ///
-/// Those of epoll_ctl(2).
+/// The runtime is ending.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: nothing is consumed.
 pub(crate) async fn writable(socket: &UnixStream) -> io::Result<()> {
-    // A registration of its own, so a descriptor of its own. There may be none left.
-    let Ok(copy) = socket.try_clone() else {
+    // A registration of its own, so a descriptor of its own. Either may be refused, and whoever
+    // waits here has more to send all the same.
+    let copied = socket.try_clone();
+    let registered = copied.and_then(|copy| watch(copy, Interest::WRITABLE));
+    let Ok(copy) = registered else {
         tokio::time::sleep(ROOM_PAUSE).await;
         return Ok(());
     };
-    watch(copy, Interest::WRITABLE)?
-        .writable()
-        .await?
-        .retain_ready();
+    copy.writable().await?.retain_ready();
     Ok(())
 }
 

@@ -5,12 +5,14 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use maitred_protocol::message::Welcome;
 use maitred_protocol::native::{Encoded, MasterEnd, MasterInbox, WorkerEnd, WorkerInbox, pair};
 use maitred_protocol::version::PROTOCOL_VERSION;
 use maitred_protocol::{Generation, HandoffId, MasterToWorker, ServerId, SlotId, WorkerId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::timeout;
 
 fn greeted() -> (MasterEnd, MasterInbox, WorkerEnd, WorkerInbox) {
     let (master, worker) = pair().unwrap();
@@ -97,4 +99,18 @@ async fn a_worker_at_its_descriptor_limit_gets_the_message_without_descriptor() 
             .map(|(_, descriptor)| descriptor.is_some());
         assert_eq!(has_one, [true, true, false]);
     });
+    // A full channel can be waited for even so, and takes more once it is read.
+    let ping = Encoded::new(&MasterToWorker::Ping { nonce: 0 }).unwrap();
+    while master.send(&ping, &[]).is_ok() {}
+    let before = getrlimit(Resource::Nofile);
+    let none_left = Rlimit {
+        current: Some(3),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Nofile, none_left).unwrap();
+    let waited = timeout(Duration::from_secs(10), master.writable()).await;
+    setrlimit(Resource::Nofile, before).unwrap();
+    waited.expect("it does not wait for ever").unwrap();
+    while inbox.try_receive().unwrap().is_some() {}
+    master.send(&ping, &[]).unwrap();
 }

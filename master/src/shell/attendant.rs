@@ -23,9 +23,10 @@ use tokio::sync::mpsc;
 use super::dialect::LinkInbox;
 use super::report::Report;
 
-/// Frames read from a worker that is dead already.
+/// Messages heard of a worker that is dead already.
 ///
-/// Its own fit: a channel's default buffer holds 278, and one of a mebibyte 2,731 (measured).
+/// Its own fit: a channel's default buffer holds 278 frames, and one of a mebibyte 2,731
+/// (measured), and only acks share a frame, at most a window of them.
 /// What goes on beyond that is a grandchild which holds the other end and goes on writing.
 const LAST_WORDS_MAX: usize = 4096;
 

@@ -114,7 +114,7 @@ impl Master {
                     message,
                     connection,
                 }) {
-                    self.unsent.push(worker);
+                    self.unsent.push_back(worker);
                 }
             }
             Some((Dialect::Node, link)) => {
@@ -133,9 +133,9 @@ impl Master {
 
     /// Sends the handoffs that this turn has put together.
     pub(crate) fn send_handoffs(&mut self, now: Instant) {
-        // Sending may have a worker expelled, and its connections handed to others: no more
-        // often than there are workers.
-        while let Some(worker) = self.unsent.pop() {
+        // In the order of their connections. Sending may have a worker expelled, and what it had
+        // handed to others, who then stand behind: no more often than there are workers.
+        while let Some(worker) = self.unsent.pop_front() {
             self.flush(now, worker);
         }
     }

@@ -56,7 +56,7 @@ pub(crate) struct Master {
     pub(super) fork_env: Option<BTreeMap<OsString, OsString>>,
     pub(super) accept_errors: AcceptErrors,
     /// Who is to be sent handoffs at the end of this turn.
-    pub(super) unsent: Vec<WorkerId>,
+    pub(super) unsent: VecDeque<WorkerId>,
     /// The server that accepted last, so that each gets its turn.
     pub(super) last_accepted: ServerId,
     /// When a frame is to be tried again that the kernel refused for a time.
@@ -112,7 +112,7 @@ impl Master {
             orders: VecDeque::new(),
             fork_env: None,
             accept_errors: AcceptErrors::default(),
-            unsent: Vec::new(),
+            unsent: VecDeque::new(),
             last_accepted: ServerId(0),
             retry_at: None,
             rest_ends: None,

@@ -37,8 +37,9 @@ pub struct WorkerEnd {
 pub struct WorkerInbox {
     channel: Arc<Channel>,
     buffer: Box<[u8]>,
-    /// What the last frame still holds, and its descriptors, each where it was expected.
+    /// The messages of the frame that is being opened; kept for its memory.
     messages: VecDeque<MasterToWorker>,
+    /// What the last frame still holds, each message with the descriptor that belongs to it.
     unread: VecDeque<Frame>,
     greeted: bool,
 }
