@@ -45,6 +45,11 @@ pub(crate) mod sealed {
         where
             Self: super::Stream;
 
+        /// Returns what of a client's address tells one from another; Unix clients have none.
+        fn client(address: <Self as super::Stream>::Address) -> Option<SocketAddr>
+        where
+            Self: super::Stream;
+
         /// Returns a server's address as this kind of stream has it.
         fn local(bound: &BoundAddress) -> io::Result<<Self as super::Stream>::Address>
         where
@@ -77,6 +82,10 @@ impl sealed::Sealed for TcpStream {
     fn peer(&self, client: Option<SocketAddr>) -> SocketAddr {
         let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
         client.unwrap_or_else(|| self.peer_addr().unwrap_or_else(|_| unknown()))
+    }
+
+    fn client(address: SocketAddr) -> Option<SocketAddr> {
+        Some(address)
     }
 
     fn local(bound: &BoundAddress) -> io::Result<SocketAddr> {
@@ -115,6 +124,10 @@ impl sealed::Sealed for UnixStream {
         self.peer_addr()
             .or_else(|_| unix_address(Path::new("")))
             .expect("the empty path is the unnamed address")
+    }
+
+    fn client(_address: tokio::net::unix::SocketAddr) -> Option<SocketAddr> {
+        None
     }
 
     fn local(bound: &BoundAddress) -> io::Result<tokio::net::unix::SocketAddr> {

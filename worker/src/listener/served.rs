@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use maitred_protocol::native::MESSAGES_PER_FRAME;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Hold, Listener};
 use crate::http::Accept;
@@ -22,10 +22,9 @@ impl<S: Stream> Listener<S> {
         &self,
         context: &mut Context<'_>,
         accepted: &mut [Option<(Counted<S>, Option<SocketAddr>)>],
-        client: impl Fn(S::Address) -> Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
         let (table, tag) = self.hold.count();
-        let counted = |stream, address| (Counted::new(stream, table, tag), client(address));
+        let counted = |stream, address| (Counted::new(stream, table, tag), S::client(address));
         let mut polled = Poll::Pending;
         if let Hold::Leased(lease) = &self.hold {
             let places = accepted.len().min(MESSAGES_PER_FRAME);
@@ -49,15 +48,18 @@ impl<S: Stream> Listener<S> {
     }
 }
 
-impl Accept for Listener<TcpStream> {
-    type Stream = Counted<TcpStream>;
+impl<S> Accept for Listener<S>
+where
+    S: Stream + AsyncRead + AsyncWrite,
+{
+    type Stream = Counted<S>;
 
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
         let mut one = [const { None }];
-        ready!(self.poll_accept_some(context, &mut one))?;
+        ready!(self.poll_some(context, &mut one))?;
         let [one] = one;
         Poll::Ready(one.ok_or_else(over))
     }
@@ -67,33 +69,7 @@ impl Accept for Listener<TcpStream> {
         context: &mut Context<'_>,
         accepted: &mut [Option<(Self::Stream, Option<SocketAddr>)>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_some(context, accepted, Some)
-    }
-
-    fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
-        Self::draining(self)
-    }
-}
-
-impl Accept for Listener<UnixStream> {
-    type Stream = Counted<UnixStream>;
-
-    fn poll_accept(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
-        let mut one = [const { None }];
-        ready!(self.poll_accept_some(context, &mut one))?;
-        let [one] = one;
-        Poll::Ready(one.ok_or_else(over))
-    }
-
-    fn poll_accept_some(
-        &mut self,
-        context: &mut Context<'_>,
-        accepted: &mut [Option<(Self::Stream, Option<SocketAddr>)>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_some(context, accepted, |_| None)
+        self.poll_some(context, accepted)
     }
 
     fn draining(&self) -> impl Future<Output = Duration> + Send + 'static {
@@ -104,7 +80,7 @@ impl Accept for Listener<UnixStream> {
 #[cfg(feature = "axum")]
 impl<S> axum::serve::Listener for Listener<S>
 where
-    S: Stream + tokio::io::AsyncRead + tokio::io::AsyncWrite,
+    S: Stream + AsyncRead + AsyncWrite,
 {
     type Io = S;
     type Addr = S::Address;
