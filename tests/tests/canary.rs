@@ -86,18 +86,11 @@ fn kill(cluster: &TestCluster, slot: usize, workers: usize) {
     cluster.wait_for_workers(workers);
 }
 
-fn assert_refused(cluster: &TestCluster, arguments: &[&str], code: i32, words: &str) {
-    let refused = cluster.command(arguments);
-    let said = refused.log.story();
-    assert_eq!(refused.code, Some(code), "{arguments:?}: {said}");
-    assert!(said.contains(words), "{arguments:?}: {said}");
-}
-
 #[test]
 fn a_canary_has_its_share_each_side_keeps_its_program_and_a_promotion_replaces_the_rest() {
     let deployed = Deployed::new();
     let cluster = deployed.start();
-    assert_refused(&cluster, &["promote"], 2, "no canaries");
+    cluster.assert_refused(&["promote"], 2, "no canaries");
     deployed.deploy("v2");
     cluster.obey(&["canary", "--percent", "20"]);
     assert_eq!(versions(&cluster), counts([("v1", 80), ("v2", 20)]));
@@ -118,14 +111,9 @@ fn a_canary_has_its_share_each_side_keeps_its_program_and_a_promotion_replaces_t
         &["policy", "rr"],
         &["weigh", "0", "5"],
     ] {
-        assert_refused(&cluster, command, 1, "promote or withdraw");
+        cluster.assert_refused(command, 1, "promote or withdraw");
     }
-    assert_refused(
-        &cluster,
-        &["canary", "--percent", "5"],
-        1,
-        "promote or withdraw",
-    );
+    cluster.assert_refused(&["canary", "--percent", "5"], 1, "promote or withdraw");
 
     cluster.obey(&["promote"]);
     cluster.wait_for_workers(2);
@@ -165,11 +153,11 @@ fn a_canary_that_does_not_come_up_fails_and_changes_nothing() {
     let cluster = deployed.start();
     deployed.write("v2", "process.exit(7)");
     deployed.deploy("v2");
-    assert_refused(&cluster, &["canary", "--percent", "5"], 1, "do not come up");
+    cluster.assert_refused(&["canary", "--percent", "5"], 1, "do not come up");
     cluster.wait_for_workers(2);
     assert_eq!(versions(&cluster), counts([("v1", 100)]));
     assert_eq!(list(&cluster)["apps"][0]["policy"], "rr");
     cluster.obey(&["policy", "sticky"]);
-    assert_refused(&cluster, &["canary", "--percent", "5"], 2, "no shares");
+    cluster.assert_refused(&["canary", "--percent", "5"], 2, "no shares");
     cluster.stop();
 }

@@ -82,13 +82,6 @@ fn kill(cluster: TestCluster) {
     assert_eq!(finished.code, Some(0), "{}", finished.log.story());
 }
 
-fn assert_refused(cluster: &TestCluster, arguments: &[&str], code: i32, words: &str) {
-    let refused = cluster.command(arguments);
-    let said = refused.log.story();
-    assert_eq!(refused.code, Some(code), "{arguments:?}: {said}");
-    assert!(said.contains(words), "{arguments:?}: {said}");
-}
-
 #[test]
 fn under_least_connections_whoever_lost_clients_gets_the_next() {
     let cluster = with_policy(3, "least-connections");
@@ -221,8 +214,8 @@ fn under_weighted_a_slot_and_its_successors_have_their_share() {
     assert_eq!(shares(40), [(0, 10), (1, 30)].into());
     cluster.obey(&["weigh", "0", "0"]);
     assert_eq!(shares(40), [(1, 40)].into());
-    assert_refused(&cluster, &["weigh", "7", "2"], 3, "slot 7");
-    assert_refused(&cluster, &["weigh", "1", "1000001"], 2, "1000000");
+    cluster.assert_refused(&["weigh", "7", "2"], 3, "slot 7");
+    cluster.assert_refused(&["weigh", "1", "1000001"], 2, "1000000");
     cluster.stop();
 }
 
@@ -279,24 +272,14 @@ fn the_policy_can_change_under_load_and_each_handoff_is_as_it_should_be() {
 #[test]
 fn a_policy_that_cannot_be_is_refused_and_changes_nothing() {
     let cluster = Launch::demo(1).ready();
-    assert_refused(
-        &cluster,
-        &["policy", "shared"],
-        2,
-        "under `rr` the master accepts",
-    );
-    assert_refused(&cluster, &["policy", "best"], 2, "`sticky`");
-    assert_refused(&cluster, &["policy", "shop", "rr"], 3, "demo");
-    assert_refused(&cluster, &["policy", "0", "rr"], 2, "its app, demo");
+    cluster.assert_refused(&["policy", "shared"], 2, "under `rr` the master accepts");
+    cluster.assert_refused(&["policy", "best"], 2, "`sticky`");
+    cluster.assert_refused(&["policy", "shop", "rr"], 3, "demo");
+    cluster.assert_refused(&["policy", "0", "rr"], 2, "its app, demo");
     assert_eq!(ask(&cluster, &["ls", "--json"])["apps"][0]["policy"], "rr");
     cluster.stop();
     let shared = with_policy(1, "shared");
-    assert_refused(
-        &shared,
-        &["policy", "rr"],
-        2,
-        "workers accept for themselves",
-    );
+    shared.assert_refused(&["policy", "rr"], 2, "workers accept for themselves");
     shared.stop();
 }
 
@@ -321,7 +304,7 @@ fn least_connections_is_refused_for_workers_that_cannot_report() {
     );
 
     let cluster = Launch::node("polling.js", 1).with(["--no-preload"]).ready();
-    assert_refused(&cluster, &["policy", "least-connections"], 2, "preload");
+    cluster.assert_refused(&["policy", "least-connections"], 2, "preload");
     cluster.obey(&["policy", "sticky"]);
     cluster.stop();
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use maitred::{PolicyName, ReloadWish, SlotId, WorkerState};
+use maitred::{PolicyError, PolicyName, ReloadWish, SlotId, WorkerState};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
@@ -262,10 +262,11 @@ impl Foreground {
 
     async fn weigh_all(&self, slots: &[SlotId], weight: u32) -> Result<(), Refusal> {
         for &slot in slots {
-            self.cluster
-                .weigh(slot, weight)
-                .await
-                .map_err(policy_refused)?;
+            match self.cluster.weigh(slot, weight).await {
+                // Gone meanwhile, as all are after a stop: it has no share to be told.
+                Ok(_) | Err(PolicyError::NoSuchSlot(_)) => {}
+                Err(error) => return Err(policy_refused(error)),
+            }
         }
         Ok(())
     }

@@ -2,15 +2,12 @@
 
 use std::time::Instant;
 
-use maitred_core::dispatch::{Input, PolicyName};
+use maitred_core::dispatch::{Input, PolicyName, WEIGHT};
 use maitred_core::id::{SlotId, WorkerId};
 
 use super::master::Master;
 use crate::event::Event;
 use crate::policy::{self, PolicyError};
-
-/// The share of a slot of which nothing else was said; the dispatcher begins with it, too.
-const WEIGHT: u32 = 1;
 
 impl Master {
     pub(super) fn policy(&self) -> PolicyName {

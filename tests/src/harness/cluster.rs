@@ -286,6 +286,18 @@ impl TestCluster {
         assert_eq!(finished.code, Some(0), "{arguments:?}: {story}");
     }
 
+    /// Runs a command that must be refused with this exit code, in words that hold these.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub fn assert_refused(&self, arguments: &[&str], code: i32, words: &str) {
+        let refused = self.command(arguments);
+        let said = refused.log.story();
+        assert_eq!(refused.code, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+
     /// Sends the master a signal.
     pub fn signal(&self, signal: Signal) {
         processes::signal(self.pid(), signal);

@@ -105,4 +105,4 @@ pub use dispatcher::Dispatcher;
 pub use facts::{Breach, Effect, Input, RefusalReason};
 pub use policy::{PolicyName, UnknownPolicy};
 pub use snapshot::{ServerSnapshot, Snapshot, Totals, WorkerSnapshot};
-pub use worker::Standing;
+pub use worker::{Standing, WEIGHT};

@@ -50,8 +50,8 @@ pub(super) struct Worker {
     acked_at_report: u64,
 }
 
-/// The share of a worker of which nothing else was said.
-const WEIGHT: u32 = 1;
+/// The share of a worker under `weighted`, of which nothing else was said.
+pub const WEIGHT: u32 = 1;
 
 impl Worker {
     pub(super) fn new(slot: SlotId, window: u32) -> Self {
